@@ -1,0 +1,342 @@
+//! Cache: the public handle.
+
+use std::fmt;
+use std::future::Future;
+use std::hash::{BuildHasher, Hash};
+
+use hashbrown::Equivalent;
+
+use crate::builder::CacheBuilder;
+use crate::compute::error::ComputeError;
+use crate::engine::Engine;
+use crate::entry::{Borrowed, Entry, Owned};
+use crate::expiry::Lifetime;
+use crate::hash::DefaultHashBuilder;
+use crate::iter::Iter;
+use crate::scope::Scope;
+use crate::stats::Stats;
+use crate::store::{Leftovers, Sweep};
+use crate::sync::Arc;
+
+/// An asynchronous in-memory cache with time-to-live.
+///
+/// A cheap handle: clones share one cache, and the last one to go frees everything at once. All
+/// methods but the compute calls, [`close`](Self::close) and [`scope`](Self::scope) are plain
+/// functions that never wait for a compute and work on any thread, with or without a runtime.
+///
+/// ```
+/// use std::time::Duration;
+/// use fleeting::Cache;
+///
+/// # futures::executor::block_on(async {
+/// let cache: Cache<String, usize> =
+///     Cache::builder().ttl(Duration::from_secs(300)).max_size(1000).build()?;
+///
+/// let length = cache.get_or_compute("key".to_owned(), || async { "value".len() }).await;
+/// assert_eq!(length, 5);
+/// assert_eq!(cache.get("key"), Some(5));
+/// # Ok::<(), fleeting::BuildError>(())
+/// # }).unwrap();
+/// ```
+pub struct Cache<K, V, S = DefaultHashBuilder> {
+    pub(crate) engine: Arc<Engine<K, V, S>>,
+}
+
+impl<K, V> Cache<K, V> {
+    /// Begins to build a cache.
+    pub fn builder() -> CacheBuilder<K, V> {
+        CacheBuilder::new()
+    }
+}
+
+/// Reading and writing.
+impl<K, V, S> Cache<K, V, S>
+where
+    K: Hash + Eq + Send + Sync + 'static,
+    V: Clone + Send + Sync + 'static,
+    S: BuildHasher + Send + Sync + 'static,
+{
+    /// Returns the fresh value. Counts one hit or one miss.
+    #[inline]
+    pub fn get<Q: Hash + Equivalent<K> + ?Sized>(&self, key: &Q) -> Option<V> {
+        let hash = self.engine.hash(key);
+        self.engine.store.get(hash, key, &mut Leftovers::new())
+    }
+
+    /// Returns the fresh value, seen by neither statistics nor eviction policy.
+    pub fn peek<Q: Hash + Equivalent<K> + ?Sized>(&self, key: &Q) -> Option<V> {
+        let (value, _) = self.engine.store.peek(self.engine.hash(key), key)?;
+        Some(value)
+    }
+
+    /// Tells whether there is a fresh value, seen by neither statistics nor eviction policy.
+    pub fn contains_key<Q: Hash + Equivalent<K> + ?Sized>(&self, key: &Q) -> bool {
+        self.engine.store.contains(self.engine.hash(key), key)
+    }
+
+    /// Stores `value` and returns the fresh value it replaced.
+    ///
+    /// Overwriting a fresh value keeps the entry's place in the order of eviction, and its key. A
+    /// compute that is running for the key goes on for those who wait for it, but is not stored.
+    pub fn insert(&self, key: K, value: V) -> Option<V> {
+        self.engine.insert(key, value, Lifetime::Default)
+    }
+
+    /// Removes the entry and returns its value, if it is fresh.
+    ///
+    /// A compute that is running for the key goes on for those who wait for it, but is not stored.
+    pub fn remove<Q: Hash + Equivalent<K> + ?Sized>(&self, key: &Q) -> Option<V> {
+        let hash = self.engine.hash(key);
+        let (_, value) = self.engine.store.remove(hash, key, &mut Leftovers::new())?;
+        Some(value)
+    }
+
+    /// Removes the entry and returns its value, if it is fresh and `condition` holds for it.
+    ///
+    /// `condition` runs once, under no lock, on a copy of the value. If another call replaces the
+    /// value meanwhile, nothing is removed: the condition was not asked about the new one.
+    pub fn remove_if<Q: Hash + Equivalent<K> + ?Sized>(
+        &self,
+        key: &Q,
+        condition: impl FnOnce(&V) -> bool,
+    ) -> Option<V> {
+        let hash = self.engine.hash(key);
+        let (value, version) = self.engine.store.peek(hash, key)?;
+        if !condition(&value) {
+            return None;
+        }
+        let mut removed = Leftovers::new();
+        let (_, value) = self.engine.store.remove_version(hash, key, version, &mut removed)?;
+        Some(value)
+    }
+
+    /// Removes everything; statistics stay.
+    ///
+    /// Computes that are running go on for those who wait for them, but are not stored.
+    pub fn clear(&self) {
+        self.engine.store.clear();
+    }
+
+    /// Begins a call with options, on a key that is given away.
+    pub fn entry(&self, key: K) -> Entry<'_, K, V, S> {
+        Entry::new(self, Owned(key))
+    }
+
+    /// Begins a call with options, on a key that is lent. It is made owned only to be stored.
+    pub fn entry_ref<'q, Q>(&self, key: &'q Q) -> Entry<'_, K, V, S, Borrowed<'q, Q>>
+    where
+        Q: Hash + Equivalent<K> + ToOwned<Owned = K> + ?Sized,
+    {
+        Entry::new(self, Borrowed(key))
+    }
+}
+
+/// Computing what is missing.
+impl<K, V, S> Cache<K, V, S>
+where
+    K: Hash + Eq + Send + Sync + 'static,
+    V: Clone + Send + Sync + 'static,
+    S: BuildHasher + Send + Sync + 'static,
+{
+    /// Returns the cached value, or the outcome of one shared compute.
+    ///
+    /// If the key has no fresh value, the first caller's `compute` makes one, and all who ask
+    /// meanwhile wait for it. Each of them drives it, so that none depends on another being polled.
+    /// The value is stored when the compute ends, and its time to live starts then. On a hit the
+    /// returned future is ready at once and allocates nothing.
+    ///
+    /// # Panics
+    ///
+    /// Panics if the compute panics, or asks this cache for its own key.
+    /// [`try_get_or_compute`](Self::try_get_or_compute) returns an error instead.
+    ///
+    /// # Cancel safety
+    ///
+    /// A caller may be dropped at any time: no other caller notices. When the last one is dropped,
+    /// so is the compute, and nothing is stored.
+    pub async fn get_or_compute<F, Fut>(&self, key: K, compute: F) -> V
+    where
+        F: FnOnce() -> Fut,
+        Fut: Future<Output = V> + Send + 'static,
+    {
+        self.entry(key).get_or_compute(compute).await
+    }
+
+    /// Returns the cached value, or the outcome of one shared compute that may fail.
+    ///
+    /// Like [`get_or_compute`](Self::get_or_compute). An error is not stored: all who waited get
+    /// it, and the next call computes again. Callers with different error types share computes too;
+    /// one that would get an error of another type than its own asks again instead, with its own
+    /// `compute`.
+    ///
+    /// ```
+    /// use fleeting::{Cache, ComputeError};
+    ///
+    /// # futures::executor::block_on(async {
+    /// let cache: Cache<&str, i32> = Cache::builder().build().unwrap();
+    ///
+    /// let parsed = cache.try_get_or_compute("x", || async { "x".parse::<i32>() }).await;
+    /// assert!(matches!(parsed, Err(ComputeError::Failed(_))));
+    ///
+    /// let parsed = cache.try_get_or_compute("x", || async { "7".parse::<i32>() }).await;
+    /// assert_eq!(parsed.unwrap(), 7);
+    /// # });
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// [`Failed`](ComputeError::Failed) with the compute's own error,
+    /// [`Panicked`](ComputeError::Panicked) if it panicked, and
+    /// [`Recursive`](ComputeError::Recursive) if it asked this cache for its own key, directly or
+    /// through the computes of other keys. What a compute spawns as another task, and then waits
+    /// for, is not seen: a circle through it waits for ever.
+    ///
+    /// # Cancel safety
+    ///
+    /// As [`get_or_compute`](Self::get_or_compute).
+    pub async fn try_get_or_compute<F, Fut, E>(
+        &self,
+        key: K,
+        compute: F,
+    ) -> Result<V, ComputeError<E>>
+    where
+        F: FnOnce() -> Fut,
+        Fut: Future<Output = Result<V, E>> + Send + 'static,
+        E: Send + Sync + 'static,
+    {
+        self.entry(key).try_get_or_compute(compute).await
+    }
+}
+
+/// The whole.
+impl<K, V, S> Cache<K, V, S>
+where
+    K: Hash + Eq + Send + Sync + 'static,
+    V: Clone + Send + Sync + 'static,
+    S: BuildHasher + Send + Sync + 'static,
+{
+    /// How many entries are held, those included that have expired and were not freed yet.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.engine.store.len()
+    }
+
+    /// Whether no entry is held, not even one that has expired.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// The most entries; `None` if there is no bound.
+    #[must_use]
+    pub fn max_size(&self) -> Option<usize> {
+        self.engine.store.max_size()
+    }
+
+    /// Iterates over the fresh entries, in no order.
+    ///
+    /// Weakly consistent: an entry that is stored or removed meanwhile may be seen or not, and one
+    /// that is removed and stored again may be seen twice. No lock is held between items.
+    pub fn iter(&self) -> impl Iterator<Item = (K, V)> + use<K, V, S>
+    where
+        K: Clone,
+    {
+        Iter::new(self.clone())
+    }
+
+    /// What the cache has done so far, in numbers.
+    #[must_use]
+    pub fn stats(&self) -> Stats {
+        self.engine.store.stats()
+    }
+
+    /// Sets all statistics to zero.
+    pub fn reset_stats(&self) {
+        self.engine.store.reset_stats();
+    }
+
+    /// Removes what has expired now, and returns how many entries that were.
+    ///
+    /// Other callers are let in between batches. With a runtime this happens by itself.
+    #[expect(clippy::must_use_candidate, reason = "removing is the point")]
+    pub fn cleanup(&self) -> usize {
+        let mut sweep = Sweep::default();
+        let mut removed = Leftovers::new();
+        while self.engine.store.sweep(&mut sweep, &mut removed) {
+            removed.clear();
+        }
+        sweep.removed
+    }
+
+    /// Ends the background work and waits for its end.
+    ///
+    /// Values stay, and the cache goes on as if built without a runtime, for all handles. Closing
+    /// again does nothing. Not needed before dropping a cache.
+    ///
+    /// # Cancel safety
+    ///
+    /// If dropped half-way, no new background work begins, and what is under way ends soon.
+    pub async fn close(&self) {
+        if let Some(sweeper) = &self.engine.sweeper {
+            sweeper.close().await;
+        }
+    }
+
+    /// Runs `run` with the cache and then [closes](Self::close) it, also when `run` panics.
+    ///
+    /// ```
+    /// use fleeting::Cache;
+    ///
+    /// # futures::executor::block_on(async {
+    /// let cache: Cache<u32, u32> = Cache::builder().build().unwrap();
+    /// let sum = cache
+    ///     .scope(async |cache| {
+    ///         cache.insert(1, 10);
+    ///         cache.get_or_compute(2, || async { 20 }).await + cache.get(&1).unwrap_or_default()
+    ///     })
+    ///     .await;
+    /// assert_eq!(sum, 30);
+    /// # });
+    /// ```
+    ///
+    /// # Panics
+    ///
+    /// Passes a panic of `run` on, after closing.
+    ///
+    /// # Cancel safety
+    ///
+    /// If dropped half-way, the background work is ended without waiting for it.
+    pub async fn scope<T, F>(self, run: F) -> T
+    where
+        F: AsyncFnOnce(&Self) -> T,
+    {
+        Scope::new(&self).run(run).await
+    }
+
+    /// Panics unless the cache's parts agree with each other. Returns how many computes run.
+    ///
+    /// For tests, when no other call is under way.
+    #[cfg(any(test, feature = "test-util"))]
+    #[doc(hidden)]
+    #[expect(clippy::must_use_candidate, reason = "checking is the point")]
+    pub fn validate(&self) -> usize {
+        self.engine.store.validate()
+    }
+}
+
+impl<K, V, S> Clone for Cache<K, V, S> {
+    fn clone(&self) -> Self {
+        Self { engine: Arc::clone(&self.engine) }
+    }
+}
+
+impl<K, V, S> fmt::Debug for Cache<K, V, S> {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter
+            .debug_struct("Cache")
+            .field("len", &self.engine.store.len())
+            .field("max_size", &self.engine.store.max_size())
+            .field("ttl", &self.engine.expiry.ttl)
+            .finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,54 @@
+//! ComputeError: why a compute call has no value.
+
+use std::error::Error;
+use std::fmt;
+use std::sync::Arc;
+
+/// Why a compute call has no value.
+///
+/// Every caller that waited for the same compute gets the same error, so the error of the compute
+/// itself comes in an [`Arc`].
+#[derive(Debug)]
+#[non_exhaustive]
+pub enum ComputeError<E> {
+    /// The compute returned this error. It was not stored: the next call computes again.
+    Failed(Arc<E>),
+    /// The compute, its destructor, or the closure that makes it panicked with this message.
+    Panicked(Arc<str>),
+    /// The compute took longer than it was given.
+    TimedOut,
+    /// The compute of a key asked for that same key, directly or through the computes of other
+    /// keys: waiting would never have ended.
+    Recursive,
+}
+
+impl<E> Clone for ComputeError<E> {
+    fn clone(&self) -> Self {
+        match self {
+            Self::Failed(error) => Self::Failed(Arc::clone(error)),
+            Self::Panicked(message) => Self::Panicked(Arc::clone(message)),
+            Self::TimedOut => Self::TimedOut,
+            Self::Recursive => Self::Recursive,
+        }
+    }
+}
+
+impl<E: fmt::Display> fmt::Display for ComputeError<E> {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Failed(error) => error.fmt(formatter),
+            Self::Panicked(message) => write!(formatter, "the compute panicked: {message}"),
+            Self::TimedOut => formatter.write_str("the compute took longer than it was given"),
+            Self::Recursive => formatter.write_str("the compute of a key asked for that same key"),
+        }
+    }
+}
+
+impl<E: Error + 'static> Error for ComputeError<E> {
+    fn source(&self) -> Option<&(dyn Error + 'static)> {
+        match self {
+            Self::Failed(error) => Some(&**error),
+            _ => None,
+        }
+    }
+}

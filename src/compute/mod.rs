@@ -1,0 +1,192 @@
+//! The miss path: join the flight of a key, or lead a new one.
+
+pub(crate) mod error;
+pub(crate) mod flight;
+mod panic;
+mod recursion;
+mod signal;
+
+pub(crate) use panic::contain;
+
+use std::future::Future;
+
+use hashbrown::Equivalent;
+
+use crate::expiry::Lifetime;
+use crate::store::{Begun, Leftovers, Look, Store};
+use crate::sync::Arc;
+
+use error::ComputeError;
+use flight::{Awaited, FlightHandle, Ground, Outcome, Waiter};
+
+/// A key as a caller gave it: owned, or borrowed and made owned only to be stored.
+pub trait KeySource<K> {
+    /// What the key is looked up by.
+    type Lookup: Equivalent<K> + ?Sized;
+
+    /// The key to look up.
+    fn lookup(&self) -> &Self::Lookup;
+
+    /// The key to store.
+    fn into_key(self) -> K;
+}
+
+/// One caller's request for the value of a key.
+pub(crate) struct Request<'a, K, V, P, G> {
+    store: &'a Store<K, V, FlightHandle<V>>,
+    ground: &'a Arc<G>,
+    hash: u64,
+    key: Key<K, P>,
+    lifetime: Option<Lifetime<V>>,
+    counted: bool,
+}
+
+enum Key<K, P> {
+    Given(P),
+    Owned(K),
+    /// A flight has it.
+    Gone,
+}
+
+/// How a request goes on.
+enum Entered<V> {
+    Hit(V),
+    Waits(Waiter<V>),
+}
+
+impl<'a, K, V, P, G> Request<'a, K, V, P, G>
+where
+    K: Eq,
+    V: Clone + Send + Sync + 'static,
+    P: KeySource<K>,
+    G: Ground<V> + 'static,
+{
+    pub(crate) fn new(
+        store: &'a Store<K, V, FlightHandle<V>>,
+        ground: &'a Arc<G>,
+        hash: u64,
+        key: P,
+        lifetime: Lifetime<V>,
+    ) -> Self {
+        let (key, lifetime) = (Key::Given(key), Some(lifetime));
+        Self { store, ground, hash, key, lifetime, counted: false }
+    }
+
+    /// Resolves to the cached value, or to the outcome of one shared compute.
+    ///
+    /// A compute that failed with another type of error than this caller's cannot be told to it:
+    /// then it asks again, and computes itself if it must.
+    pub(crate) async fn resolve<F, Fut, E>(mut self, make: F) -> Result<V, ComputeError<E>>
+    where
+        F: FnOnce() -> Fut,
+        Fut: Future<Output = Result<V, E>> + Send + 'static,
+        E: Send + Sync + 'static,
+    {
+        let mut make = Some(make);
+        loop {
+            let waiter = match self.enter(&mut make) {
+                Entered::Hit(value) => return Ok(value),
+                Entered::Waits(waiter) => waiter,
+            };
+            match waiter.await {
+                Awaited::Outcome(Outcome::Value(value)) => return Ok(value),
+                Awaited::Outcome(Outcome::Failed(error)) => {
+                    if let Ok(error) = error.downcast() {
+                        return Err(ComputeError::Failed(error));
+                    }
+                }
+                Awaited::Outcome(Outcome::Panicked(message)) => {
+                    return Err(ComputeError::Panicked(message));
+                }
+                Awaited::Recursive => return Err(ComputeError::Recursive),
+            }
+        }
+    }
+
+    /// Looks for the value, then for a flight, and else begins one with the closure in `make`.
+    fn enter<F, Fut, E>(&mut self, make: &mut Option<F>) -> Entered<V>
+    where
+        F: FnOnce() -> Fut,
+        Fut: Future<Output = Result<V, E>> + Send + 'static,
+        E: Send + Sync + 'static,
+    {
+        let look = match &self.key {
+            Key::Given(key) => self.store.look(self.hash, key.lookup(), FlightHandle::join),
+            Key::Owned(key) => self.store.look(self.hash, key, FlightHandle::join),
+            Key::Gone => unreachable!("the error of a request's own compute is of its own type"),
+        };
+        match look {
+            Look::Hit(value) => self.hit(value),
+            Look::Flight(waiter) => self.joined(waiter),
+            Look::Absent => self.begin(make),
+        }
+    }
+
+    #[inline(never)]
+    fn begin<F, Fut, E>(&mut self, make: &mut Option<F>) -> Entered<V>
+    where
+        F: FnOnce() -> Fut,
+        Fut: Future<Output = Result<V, E>> + Send + 'static,
+        E: Send + Sync + 'static,
+    {
+        // Made owned before the lock is taken: that is the user's code.
+        let key = match std::mem::replace(&mut self.key, Key::Gone) {
+            Key::Given(key) => key.into_key(),
+            Key::Owned(key) => key,
+            Key::Gone => unreachable!("a request looks before it begins"),
+        };
+        let ground: Arc<dyn Ground<V>> = Arc::<G>::clone(self.ground);
+        let mut removed = Leftovers::new();
+        let lifetime = &mut self.lifetime;
+        let lead = |ticket| {
+            let lifetime = lifetime.take().unwrap_or(Lifetime::Default);
+            FlightHandle::new(ticket, ground, lifetime)
+        };
+        match self.store.begin(self.hash, key, FlightHandle::join, lead, &mut removed) {
+            Begun::Found(value) => self.hit(value),
+            Begun::Joined(waiter, key) => {
+                self.key = Key::Owned(key);
+                self.joined(waiter)
+            }
+            Begun::Leads(waiter) => {
+                self.count_miss();
+                drop(removed);
+                let make = make.take().expect("a request leads once");
+                waiter.launch(|| into_outcome(make()));
+                Entered::Waits(waiter)
+            }
+        }
+    }
+
+    fn hit(&mut self, value: V) -> Entered<V> {
+        if !self.counted {
+            self.store.reads(self.hash).hit();
+        }
+        Entered::Hit(value)
+    }
+
+    fn joined(&mut self, waiter: Waiter<V>) -> Entered<V> {
+        if !self.counted {
+            self.store.reads(self.hash).coalesced();
+        }
+        self.count_miss();
+        Entered::Waits(waiter)
+    }
+
+    fn count_miss(&mut self) {
+        if !self.counted {
+            self.store.reads(self.hash).miss();
+        }
+        self.counted = true;
+    }
+}
+
+/// Erases the type of the error, so that callers with different ones can wait together.
+async fn into_outcome<V, E: Send + Sync + 'static>(
+    compute: impl Future<Output = Result<V, E>>,
+) -> Outcome<V> {
+    match compute.await {
+        Ok(value) => Outcome::Value(value),
+        Err(error) => Outcome::Failed(Arc::new(error)),
+    }
+}

@@ -1,0 +1,131 @@
+//! Signal: the state of one flight's polling, and whom to wake.
+//!
+//! `Shared` keeps a list of wakers of its own, but loses a wake that comes while one handle polls
+//! and another registers (rust-lang/futures-rs#2706), and calls wakers under its lock. So its
+//! handles are polled with a waker that does nothing, and all waking is done here:
+//!
+//! - The compute's waker is the signal. A wake notes that the compute wants to be polled; if nobody
+//!   is polling it now, every registered waiter is woken, so that whichever still runs can poll it.
+//! - A wake that comes during a poll is only noted. Who polled looks at the note when `Shared` is
+//!   idle again, and wakes the waiters then: all that saw it busy are registered by that time.
+//! - A waiter registers first and looks at the state afterwards, so one of both sees the other.
+//! - Wakers are called when no lock is held.
+
+use std::mem;
+use std::task::Waker;
+
+use futures::task::ArcWake;
+use slab::Slab;
+
+use crate::sync::{Arc, AtomicU8, Mutex, Ordering};
+
+use super::panic::contain;
+use super::recursion::Dependencies;
+
+/// The compute has been woken, or is new, and has not been polled since.
+const WOKEN: u8 = 1;
+/// A handle is polling.
+const POLLING: u8 = 2;
+/// The outcome is there.
+const DONE: u8 = 4;
+
+/// What became of one handle's poll.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Progress {
+    /// Another handle was polling, or the outcome was there already.
+    Untouched,
+    /// This handle polled the compute, which goes on.
+    Pending,
+    /// This handle polled the compute to its end.
+    Done,
+}
+
+/// What one flight's handles and its compute share; and the way by which the compute comes in.
+#[derive(Default)]
+pub(super) struct Signal<C: ?Sized> {
+    state: AtomicU8,
+    /// Who is to be woken next. A waiter keeps its place until it leaves.
+    waiters: Mutex<Slab<Option<Waker>>>,
+    dependencies: Dependencies,
+    pub(super) compute: C,
+}
+
+/// A signal, whatever its compute yields.
+pub(super) type AnySignal = Signal<dyn Send + Sync>;
+
+impl<C: ?Sized> Signal<C> {
+    pub(super) fn dependencies(&self) -> &Dependencies {
+        &self.dependencies
+    }
+
+    /// Whether polling the flight now can bring anything.
+    pub(super) fn is_worth_polling(&self) -> bool {
+        self.state.load(Ordering::SeqCst) & (WOKEN | DONE) != 0
+    }
+
+    /// Registers who is to be woken next. `place` is where that waiter is registered.
+    pub(super) fn register(&self, place: &mut Option<usize>, waker: &Waker) {
+        let mut waiters = self.waiters.lock();
+        let key = *place.get_or_insert_with(|| waiters.insert(None));
+        if waiters[key].as_ref().is_some_and(|registered| registered.will_wake(waker)) {
+            return;
+        }
+        drop(waiters);
+        // Wakers are the user's code: cloned and dropped when no lock is held.
+        let waker = waker.clone();
+        let replaced = self.waiters.lock()[key].replace(waker);
+        drop(replaced);
+    }
+
+    pub(super) fn deregister(&self, place: Option<usize>) {
+        let Some(key) = place else { return };
+        let waker = self.waiters.lock().try_remove(key);
+        drop(waker);
+    }
+
+    /// The compute is there, to be polled for the first time.
+    pub(super) fn launch(&self) {
+        self.state.fetch_or(WOKEN, Ordering::SeqCst);
+    }
+
+    /// A handle begins to poll: wakes from here on are noted.
+    pub(super) fn polling(&self) {
+        self.state.store(POLLING, Ordering::SeqCst);
+    }
+
+    /// A handle has let go of `Shared`.
+    pub(super) fn polled(&self, progress: Progress) {
+        match progress {
+            Progress::Untouched => {}
+            Progress::Pending => {
+                if self.state.fetch_and(!POLLING, Ordering::SeqCst) & WOKEN != 0 {
+                    self.wake_all();
+                }
+            }
+            Progress::Done => {
+                self.state.store(DONE, Ordering::SeqCst);
+                self.wake_all();
+            }
+        }
+    }
+
+    fn wake_all(&self) {
+        let wakers: Vec<Waker> = {
+            let mut waiters = self.waiters.lock();
+            waiters.iter_mut().filter_map(|(_, waker)| mem::take(waker)).collect()
+        };
+        for waker in wakers {
+            // One waker that panics must not keep the others waiting.
+            let _ = contain(|| waker.wake());
+        }
+    }
+}
+
+impl<C: Send + Sync> ArcWake for Signal<C> {
+    fn wake_by_ref(signal: &Arc<Self>) {
+        // If it was noted before, the waiters of that time were woken, and later ones saw the note.
+        if signal.state.fetch_or(WOKEN, Ordering::SeqCst) == 0 {
+            signal.wake_all();
+        }
+    }
+}

@@ -1,0 +1,203 @@
+//! Entry: one key's place in a cache, with options for one call.
+
+use std::convert::Infallible;
+use std::fmt;
+use std::future::Future;
+use std::hash::{BuildHasher, Hash};
+use std::time::Duration;
+
+use hashbrown::Equivalent;
+
+use crate::cache::Cache;
+use crate::compute::error::ComputeError;
+use crate::compute::{KeySource, Request};
+use crate::expiry::Lifetime;
+use crate::hash::DefaultHashBuilder;
+
+/// One key's place in a cache, with options for the one call that follows.
+///
+/// Made by [`Cache::entry`] from an owned key, or by [`Cache::entry_ref`] from a borrowed one. It
+/// holds no lock and reserves nothing: what it does happens in the call that ends it.
+///
+/// ```
+/// use std::time::Duration;
+/// use fleeting::Cache;
+///
+/// let cache: Cache<String, u32> = Cache::builder().ttl(Duration::from_secs(300)).build()?;
+/// cache.entry("answer".to_owned()).ttl(Duration::from_secs(60)).insert(42);
+/// assert_eq!(cache.entry_ref("answer").or_insert(0), 42);
+/// # Ok::<(), fleeting::BuildError>(())
+/// ```
+#[must_use = "an entry does nothing until a call such as `insert` ends it"]
+pub struct Entry<'a, K, V, S = DefaultHashBuilder, P = Owned<K>> {
+    cache: &'a Cache<K, V, S>,
+    key: P,
+    lifetime: Lifetime<V>,
+}
+
+/// A key that was given away.
+pub struct Owned<K>(pub(crate) K);
+
+/// A key that was lent, and is made owned only to be stored.
+pub struct Borrowed<'q, Q: ?Sized>(pub(crate) &'q Q);
+
+impl<K: Eq> KeySource<K> for Owned<K> {
+    type Lookup = K;
+
+    fn lookup(&self) -> &K {
+        &self.0
+    }
+
+    fn into_key(self) -> K {
+        self.0
+    }
+}
+
+impl<K, Q> KeySource<K> for Borrowed<'_, Q>
+where
+    Q: Equivalent<K> + ToOwned<Owned = K> + ?Sized,
+{
+    type Lookup = Q;
+
+    fn lookup(&self) -> &Q {
+        self.0
+    }
+
+    fn into_key(self) -> K {
+        self.0.to_owned()
+    }
+}
+
+impl<'a, K, V, S, P> Entry<'a, K, V, S, P> {
+    pub(crate) fn new(cache: &'a Cache<K, V, S>, key: P) -> Self {
+        Self { cache, key, lifetime: Lifetime::Default }
+    }
+
+    /// Sets the time to live of the value that this call stores, in place of the cache's.
+    ///
+    /// `Duration::ZERO`: the value is never readable. `Duration::MAX`: it never expires.
+    pub fn ttl(mut self, ttl: Duration) -> Self {
+        self.lifetime = Lifetime::Fixed(ttl);
+        self
+    }
+
+    /// Takes the time to live from the value that this call stores.
+    ///
+    /// The closure runs once, when the value is there and before it is stored, under no lock. If
+    /// this call joins a compute that another caller began, that caller's options hold, and the
+    /// closure is not called. If it panics, nothing is stored: in a compute call that is
+    /// [`ComputeError::Panicked`] for all who wait, in the others the panic passes through.
+    pub fn ttl_with(mut self, ttl: impl FnOnce(&V) -> Duration + Send + 'static) -> Self {
+        self.lifetime = Lifetime::FromValue(Box::new(ttl));
+        self
+    }
+}
+
+impl<K, V, S, P: KeySource<K>> Entry<'_, K, V, S, P> {
+    /// The key, as it was given.
+    pub fn key(&self) -> &P::Lookup {
+        self.key.lookup()
+    }
+}
+
+impl<K, V, S, P> Entry<'_, K, V, S, P>
+where
+    K: Hash + Eq + Send + Sync + 'static,
+    V: Clone + Send + Sync + 'static,
+    S: BuildHasher + Send + Sync + 'static,
+    P: KeySource<K, Lookup: Hash>,
+{
+    /// Stores `value` and returns the fresh value it replaced, as [`Cache::insert`] does.
+    #[expect(clippy::must_use_candidate, reason = "storing is the point")]
+    pub fn insert(self, value: V) -> Option<V> {
+        self.cache.engine.insert(self.key.into_key(), value, self.lifetime)
+    }
+
+    /// Returns the fresh value that is there, or else stores `value` and returns it.
+    ///
+    /// Atomic: of several callers at once, all get the value of one. Counted neither as a hit nor
+    /// as a miss. A compute that is running for the key is fenced off only if `value` is stored.
+    #[expect(clippy::must_use_candidate, reason = "storing can be the point")]
+    pub fn or_insert(self, value: V) -> V {
+        let engine = &self.cache.engine;
+        let hash = engine.hash(self.key.lookup());
+        if let Some((present, _)) = engine.store.peek(hash, self.key.lookup()) {
+            return present;
+        }
+        engine.insert_if_absent(self.key.into_key(), value, self.lifetime)
+    }
+
+    /// Returns the cached value, or the outcome of one shared compute, as
+    /// [`Cache::get_or_compute`] does.
+    ///
+    /// # Panics
+    ///
+    /// As [`Cache::get_or_compute`].
+    ///
+    /// # Cancel safety
+    ///
+    /// As [`Cache::get_or_compute`].
+    pub async fn get_or_compute<F, Fut>(self, compute: F) -> V
+    where
+        F: FnOnce() -> Fut,
+        Fut: Future<Output = V> + Send + 'static,
+    {
+        let compute = || infallible(compute());
+        match self.request().resolve(compute).await {
+            Ok(value) => value,
+            Err(error) => no_value(&error),
+        }
+    }
+
+    /// Returns the cached value, or the outcome of one shared compute that may fail, as
+    /// [`Cache::try_get_or_compute`] does.
+    ///
+    /// # Errors
+    ///
+    /// As [`Cache::try_get_or_compute`].
+    ///
+    /// # Cancel safety
+    ///
+    /// As [`Cache::get_or_compute`].
+    pub async fn try_get_or_compute<F, Fut, E>(self, compute: F) -> Result<V, ComputeError<E>>
+    where
+        F: FnOnce() -> Fut,
+        Fut: Future<Output = Result<V, E>> + Send + 'static,
+        E: Send + Sync + 'static,
+    {
+        self.request().resolve(compute).await
+    }
+}
+
+impl<'a, K, V, S, P> Entry<'a, K, V, S, P>
+where
+    K: Hash + Eq + Send + Sync + 'static,
+    V: Clone + Send + Sync + 'static,
+    S: BuildHasher + Send + Sync + 'static,
+    P: KeySource<K, Lookup: Hash>,
+{
+    fn request(self) -> Request<'a, K, V, P, crate::engine::Engine<K, V, S>> {
+        let engine = &self.cache.engine;
+        let hash = engine.hash(self.key.lookup());
+        Request::new(&engine.store, engine, hash, self.key, self.lifetime)
+    }
+}
+
+async fn infallible<V>(compute: impl Future<Output = V>) -> Result<V, Infallible> {
+    Ok(compute.await)
+}
+
+/// What a call without `try_` does when there is no value to return.
+#[cold]
+fn no_value(error: &ComputeError<Infallible>) -> ! {
+    panic!("get_or_compute has no value to return: {error}")
+}
+
+impl<K, V, S, P> fmt::Debug for Entry<'_, K, V, S, P>
+where
+    P: KeySource<K, Lookup: fmt::Debug>,
+{
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.debug_struct("Entry").field("key", &self.key()).finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,45 @@
+//! Iter: walks through the fresh entries, holding no lock between items.
+
+use std::hash::{BuildHasher, Hash};
+use std::vec;
+
+use crate::cache::Cache;
+use crate::clock::Tick;
+use crate::store::Position;
+
+pub(crate) struct Iter<K, V, S> {
+    cache: Cache<K, V, S>,
+    /// Copies that were made under the lock, with their deadlines.
+    batch: vec::IntoIter<(K, V, Tick)>,
+    /// Where the next batch begins; `None` at the end.
+    position: Option<Position>,
+}
+
+impl<K, V, S> Iter<K, V, S> {
+    pub(crate) fn new(cache: Cache<K, V, S>) -> Self {
+        Self { cache, batch: Vec::new().into_iter(), position: Some(Position::default()) }
+    }
+}
+
+impl<K, V, S> Iterator for Iter<K, V, S>
+where
+    K: Hash + Eq + Clone + Send + Sync + 'static,
+    V: Clone + Send + Sync + 'static,
+    S: BuildHasher + Send + Sync + 'static,
+{
+    type Item = (K, V);
+
+    fn next(&mut self) -> Option<(K, V)> {
+        let store = &self.cache.engine.store;
+        loop {
+            // A copy may expire while it waits for its turn.
+            let fresh = |(_, _, deadline): &(K, V, Tick)| !store.clock().has_passed(*deadline);
+            if let Some((key, value, _)) = self.batch.find(fresh) {
+                return Some((key, value));
+            }
+            let mut batch = Vec::new();
+            self.position = store.copy(self.position?, &mut batch);
+            self.batch = batch.into_iter();
+        }
+    }
+}

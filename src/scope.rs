@@ -1,0 +1,42 @@
+//! Scope: closes a cache when a piece of code is over, however it ends.
+
+use std::hash::{BuildHasher, Hash};
+use std::panic::{AssertUnwindSafe, resume_unwind};
+
+use futures::FutureExt;
+
+use crate::cache::Cache;
+
+/// Until it is closed, dropping it stops the background work without waiting.
+pub(crate) struct Scope<'a, K, V, S> {
+    cache: &'a Cache<K, V, S>,
+}
+
+impl<'a, K, V, S> Scope<'a, K, V, S>
+where
+    K: Hash + Eq + Send + Sync + 'static,
+    V: Clone + Send + Sync + 'static,
+    S: BuildHasher + Send + Sync + 'static,
+{
+    pub(crate) fn new(cache: &'a Cache<K, V, S>) -> Self {
+        Self { cache }
+    }
+
+    pub(crate) async fn run<T, F>(self, run: F) -> T
+    where
+        F: AsyncFnOnce(&Cache<K, V, S>) -> T,
+    {
+        // What the code was working on is not looked at again after a panic.
+        let outcome = AssertUnwindSafe(run(self.cache)).catch_unwind().await;
+        self.cache.close().await;
+        outcome.unwrap_or_else(|panic| resume_unwind(panic))
+    }
+}
+
+impl<K, V, S> Drop for Scope<'_, K, V, S> {
+    fn drop(&mut self) {
+        if let Some(sweeper) = &self.cache.engine.sweeper {
+            sweeper.stop();
+        }
+    }
+}

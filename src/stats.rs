@@ -1,0 +1,141 @@
+//! What a cache has done so far, in numbers.
+
+use std::time::Duration;
+
+use crate::sync::{AtomicU64, Ordering};
+
+/// A snapshot of what a cache has done since it was built, or since
+/// [`reset_stats`](crate::Cache::reset_stats).
+///
+/// Exact when nothing is running; a snapshot taken meanwhile may hold one part of an operation and
+/// not yet the other.
+///
+/// ```
+/// # use fleeting::Cache;
+/// # let cache: Cache<&str, u32> = Cache::builder().build()?;
+/// cache.get("key");
+/// cache.insert("key", 1);
+/// cache.get("key");
+///
+/// let stats = cache.stats();
+/// assert_eq!((stats.hits, stats.misses, stats.inserts), (1, 1, 1));
+/// assert_eq!(stats.hit_rate(), 0.5);
+/// # Ok::<(), fleeting::BuildError>(())
+/// ```
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Stats {
+    /// Requests (`get` or compute calls) that found a fresh value.
+    pub hits: u64,
+    /// Requests that found none.
+    pub misses: u64,
+    /// Requests that were answered with a value past its TTL, where the cache was told to allow it.
+    pub stale_hits: u64,
+    /// Values stored, by whatever call; also those that replaced another.
+    pub inserts: u64,
+    /// Entries removed to keep the maximum size.
+    pub evictions: u64,
+    /// Entries removed because their time was over.
+    pub expirations: u64,
+    /// Computes begun.
+    pub computes: u64,
+    /// Computes that returned an error or panicked.
+    pub compute_failures: u64,
+    /// Misses that joined a compute which was already running.
+    pub coalesced: u64,
+    /// Computes that renewed a value before a caller had to wait for it.
+    pub refreshes: u64,
+    /// Computes given up because they took too long.
+    pub timeouts: u64,
+    /// Panics of the removal listener.
+    pub listener_panics: u64,
+    /// Time from the begin of each compute to its end, summed; also of those that failed or were
+    /// dropped half-way.
+    pub compute_time: Duration,
+}
+
+impl Stats {
+    /// All requests: hits, misses and stale hits.
+    #[must_use]
+    pub fn requests(&self) -> u64 {
+        self.hits + self.misses + self.stale_hits
+    }
+
+    /// The share of requests that found a value, fresh or stale: 0.0 to 1.0, and 0.0 when nothing
+    /// was asked.
+    #[must_use]
+    #[expect(clippy::cast_precision_loss, reason = "a rate needs no more than 52 bits")]
+    pub fn hit_rate(&self) -> f64 {
+        let requests = self.requests();
+        if requests == 0 {
+            return 0.0;
+        }
+        (self.hits + self.stale_hits) as f64 / requests as f64
+    }
+
+    /// The mean time of a compute; zero when there was none.
+    #[must_use]
+    pub fn mean_compute_time(&self) -> Duration {
+        if self.computes == 0 {
+            return Duration::ZERO;
+        }
+        let nanos = self.compute_time.as_nanos() / u128::from(self.computes);
+        Duration::from_nanos(u64::try_from(nanos).unwrap_or(u64::MAX))
+    }
+
+    /// Adds the figures of another part of the cache.
+    pub(crate) fn add(&mut self, other: &Self) {
+        self.hits += other.hits;
+        self.misses += other.misses;
+        self.stale_hits += other.stale_hits;
+        self.inserts += other.inserts;
+        self.evictions += other.evictions;
+        self.expirations += other.expirations;
+        self.computes += other.computes;
+        self.compute_failures += other.compute_failures;
+        self.coalesced += other.coalesced;
+        self.refreshes += other.refreshes;
+        self.timeouts += other.timeouts;
+        self.listener_panics += other.listener_panics;
+        self.compute_time = self.compute_time.saturating_add(other.compute_time);
+    }
+}
+
+/// What readers count, beside the lock: they hold it only for reading.
+#[derive(Debug, Default)]
+pub(crate) struct ReadCounters {
+    hits: AtomicU64,
+    misses: AtomicU64,
+    coalesced: AtomicU64,
+}
+
+impl ReadCounters {
+    #[inline]
+    pub(crate) fn hit(&self) {
+        self.hits.fetch_add(1, Ordering::Relaxed);
+    }
+
+    #[inline]
+    pub(crate) fn miss(&self) {
+        self.misses.fetch_add(1, Ordering::Relaxed);
+    }
+
+    pub(crate) fn coalesced(&self) {
+        self.coalesced.fetch_add(1, Ordering::Relaxed);
+    }
+
+    pub(crate) fn snapshot(&self) -> Stats {
+        Stats {
+            hits: self.hits.load(Ordering::Relaxed),
+            misses: self.misses.load(Ordering::Relaxed),
+            coalesced: self.coalesced.load(Ordering::Relaxed),
+            ..Stats::default()
+        }
+    }
+
+    pub(crate) fn reset(&self) {
+        for counter in [&self.hits, &self.misses, &self.coalesced] {
+            counter.store(0, Ordering::Relaxed);
+        }
+    }
+}

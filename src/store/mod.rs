@@ -1,0 +1,535 @@
+//! The store: hash to shard, the size of the whole, and what spans shards.
+//!
+//! Every operation locks one shard at a time, reads the clock under that lock, and hands what it
+//! removed to the caller, to be dropped when no lock is held. Nothing here knows of futures: the
+//! handle `F` of a flight is opaque.
+
+mod bound;
+mod fifo;
+mod leftovers;
+mod node;
+mod ring;
+mod shard;
+mod wheel;
+
+pub(crate) use leftovers::Leftovers;
+
+use hashbrown::Equivalent;
+
+use crate::clock::{Clock, Tick};
+use crate::expiry::Ttl;
+use crate::stats::{ReadCounters, Stats};
+use crate::sync::{OnceLock, RwLock};
+
+use bound::{Bound, Place};
+use shard::{Landing, Shard};
+
+/// A bounded cache has one shard for this many entries, and up to twice as many have one in all:
+/// there the order of eviction is exact.
+const ENTRIES_PER_SHARD: usize = 512;
+/// Threads that write at once rarely meet when there are this many shards for each.
+const SHARDS_PER_CORE: usize = 4;
+/// How many entries a sweep looks at, and an iteration copies, before it lets others at the shard.
+const BATCH: usize = 128;
+
+pub(crate) struct Store<K, V, F> {
+    shards: Box<[Slot<K, V, F>]>,
+    bound: Bound,
+    clock: Clock,
+}
+
+/// A shard in cache lines of its own.
+#[repr(align(128))]
+struct Slot<K, V, F> {
+    shard: RwLock<Shard<K, V, F>>,
+    reads: ReadCounters,
+}
+
+/// What a request found.
+pub(crate) enum Look<V, J> {
+    Hit(V),
+    /// Another request's flight for the key.
+    Flight(J),
+    Absent,
+}
+
+/// How a request that found nothing began.
+pub(crate) enum Begun<K, V, J> {
+    /// A value had arrived meanwhile.
+    Found(V),
+    /// Another flight had begun meanwhile; the key is given back.
+    Joined(J, K),
+    Leads(J),
+}
+
+/// Names a flight: stored under its generation, a late outcome finds nothing.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Ticket {
+    hash: u64,
+    generation: u64,
+    begun: Tick,
+}
+
+/// Which version of a value was seen.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Version(u32);
+
+/// A sweep over all shards, a batch at a time.
+#[derive(Default)]
+pub(crate) struct Sweep {
+    shard: usize,
+    begun: bool,
+    /// How many entries were removed so far.
+    pub(crate) removed: usize,
+}
+
+impl<K, V, F> Store<K, V, F> {
+    /// `None` if there is no memory for `initial_capacity` entries.
+    pub(crate) fn new(
+        max_size: Option<usize>,
+        initial_capacity: usize,
+        clock: Clock,
+    ) -> Option<Self> {
+        let count = shard_count(max_size);
+        let capacity = initial_capacity.min(max_size.unwrap_or(usize::MAX)).div_ceil(count);
+        let slot = || {
+            let mut shard = Shard::new();
+            let reserved = capacity == 0 || shard.reserve(capacity);
+            reserved.then(|| Slot { shard: RwLock::new(shard), reads: ReadCounters::default() })
+        };
+        let shards = (0..count).map(|_| slot()).collect::<Option<_>>()?;
+        Some(Self { shards, bound: Bound::new(max_size), clock })
+    }
+
+    pub(crate) fn clock(&self) -> &Clock {
+        &self.clock
+    }
+
+    pub(crate) fn max_size(&self) -> Option<usize> {
+        self.bound.max_size()
+    }
+
+    pub(crate) fn len(&self) -> usize {
+        let counted = || self.shards.iter().map(|slot| slot.shard.read().len()).sum();
+        self.bound.taken().unwrap_or_else(counted)
+    }
+
+    pub(crate) fn stats(&self) -> Stats {
+        let mut stats = Stats::default();
+        for slot in &self.shards {
+            stats.add(&slot.shard.read().stats);
+            stats.add(&slot.reads.snapshot());
+        }
+        stats
+    }
+
+    pub(crate) fn reset_stats(&self) {
+        for slot in &self.shards {
+            slot.shard.write().stats = Stats::default();
+            slot.reads.reset();
+        }
+    }
+
+    /// The counters that a request for this hash belongs to.
+    pub(crate) fn reads(&self, hash: u64) -> &ReadCounters {
+        &self.slot(hash).reads
+    }
+
+    #[inline]
+    fn slot(&self, hash: u64) -> &Slot<K, V, F> {
+        &self.shards[self.index(hash)]
+    }
+
+    /// The shard of a hash. Mixed once more, because the table uses both ends of the hash, and
+    /// hashers that users bring may leave the rest empty.
+    #[inline]
+    fn index(&self, hash: u64) -> usize {
+        const GOLDEN: u64 = 0x9E37_79B9_7F4A_7C15; // 2^64 over the golden ratio (Knuth, TAOCP 6.4)
+        (hash.wrapping_mul(GOLDEN) >> 48) as usize & (self.shards.len() - 1)
+    }
+
+    fn remove_expired<Q: Equivalent<K> + ?Sized>(
+        &self,
+        hash: u64,
+        key: &Q,
+        removed: &mut Leftovers<K, V>,
+    ) {
+        let mut shard = self.slot(hash).shard.write();
+        let now = self.clock.now();
+        self.bound.release(usize::from(shard.remove_expired(hash, key, now, removed)));
+    }
+
+    /// The time, if it can matter to a write of something that lives for `ttl`.
+    fn now_for(&self, shard: &Shard<K, V, F>, ttl: Ttl) -> Tick {
+        if ttl.is_endless() && !shard.has_alarms() { Tick::START } else { self.clock.now() }
+    }
+}
+
+/// Reads.
+impl<K, V: Clone, F> Store<K, V, F> {
+    /// The fresh value; counts a hit or a miss, and removes what it found expired.
+    #[inline]
+    pub(crate) fn get<Q: Equivalent<K> + ?Sized>(
+        &self,
+        hash: u64,
+        key: &Q,
+        removed: &mut Leftovers<K, V>,
+    ) -> Option<V> {
+        let slot = self.slot(hash);
+        let shard = slot.shard.read();
+        let Some(entry) = shard.find(hash, key) else {
+            slot.reads.miss();
+            return None;
+        };
+        if self.clock.has_passed(entry.deadline) {
+            slot.reads.miss();
+            drop(shard);
+            self.remove_expired(hash, key, removed);
+            return None;
+        }
+        slot.reads.hit();
+        Some(entry.value.clone())
+    }
+
+    /// The fresh value and its version; counts nothing.
+    pub(crate) fn peek<Q: Equivalent<K> + ?Sized>(
+        &self,
+        hash: u64,
+        key: &Q,
+    ) -> Option<(V, Version)> {
+        let shard = self.slot(hash).shard.read();
+        let entry = shard.find(hash, key)?;
+        if self.clock.has_passed(entry.deadline) {
+            return None;
+        }
+        Some((entry.value.clone(), Version(entry.version)))
+    }
+
+    pub(crate) fn contains<Q: Equivalent<K> + ?Sized>(&self, hash: u64, key: &Q) -> bool {
+        let shard = self.slot(hash).shard.read();
+        shard.find(hash, key).is_some_and(|entry| !self.clock.has_passed(entry.deadline))
+    }
+
+    /// The fresh value, or else the running flight, if it can still be joined.
+    #[inline]
+    pub(crate) fn look<Q: Equivalent<K> + ?Sized, J>(
+        &self,
+        hash: u64,
+        key: &Q,
+        join: impl FnOnce(&F) -> Option<J>,
+    ) -> Look<V, J> {
+        let shard = self.slot(hash).shard.read();
+        match shard.find(hash, key) {
+            Some(entry) if !self.clock.has_passed(entry.deadline) => Look::Hit(entry.value.clone()),
+            _ => shard.flight(hash, key).and_then(join).map_or(Look::Absent, Look::Flight),
+        }
+    }
+}
+
+/// Writes. Each one fences off the flight of its key.
+impl<K: Eq, V, F> Store<K, V, F> {
+    /// Stores a value. Returns the fresh one it replaced, and the new deadline.
+    pub(crate) fn insert(
+        &self,
+        hash: u64,
+        key: K,
+        mut value: V,
+        ttl: Ttl,
+        removed: &mut Leftovers<K, V>,
+    ) -> (Option<V>, Tick) {
+        let mut place = None;
+        loop {
+            let mut shard = self.slot(hash).shard.write();
+            let now = self.now_for(&shard, ttl);
+            let deadline = ttl.deadline(now);
+            self.bound.release(shard.tidy(now, removed));
+            shard.fence(hash, &key, removed);
+            match shard.replace(hash, &key, value, deadline, now) {
+                Ok(old) => return (Some(old), deadline),
+                Err(unused) => value = unused,
+            }
+            if shard.remove_expired(hash, &key, now, removed) {
+                place = Some(self.bound.vacated());
+            }
+            place = place.or_else(|| self.room_in(&mut shard, now, removed));
+            if let Some(place) = place.take() {
+                shard.add(hash, key, value, deadline);
+                place.used();
+                return (None, deadline);
+            }
+            drop(shard);
+            place = self.room_elsewhere(hash, removed);
+        }
+    }
+
+    /// Stores a value unless there is a fresh one, which it returns a copy of.
+    pub(crate) fn insert_if_absent(
+        &self,
+        hash: u64,
+        key: K,
+        value: V,
+        ttl: Ttl,
+        removed: &mut Leftovers<K, V>,
+    ) -> Result<Tick, V>
+    where
+        V: Clone,
+    {
+        let mut place = None;
+        loop {
+            let mut shard = self.slot(hash).shard.write();
+            let now = self.now_for(&shard, ttl);
+            if let Some(entry) = shard.find(hash, &key).filter(|entry| entry.deadline > now) {
+                return Err(entry.value.clone());
+            }
+            self.bound.release(shard.tidy(now, removed));
+            shard.fence(hash, &key, removed);
+            if shard.remove_expired(hash, &key, now, removed) {
+                place = Some(self.bound.vacated());
+            }
+            place = place.or_else(|| self.room_in(&mut shard, now, removed));
+            if let Some(place) = place.take() {
+                let deadline = ttl.deadline(now);
+                shard.add(hash, key, value, deadline);
+                place.used();
+                return Ok(deadline);
+            }
+            drop(shard);
+            place = self.room_elsewhere(hash, removed);
+        }
+    }
+
+    /// Removes the entry and returns it, if it is fresh.
+    pub(crate) fn remove<Q: Equivalent<K> + ?Sized>(
+        &self,
+        hash: u64,
+        key: &Q,
+        removed: &mut Leftovers<K, V>,
+    ) -> Option<(K, V)> {
+        let mut shard = self.slot(hash).shard.write();
+        shard.fence(hash, key, removed);
+        let entry = shard.remove(hash, key)?;
+        let place = self.bound.vacated();
+        if self.clock.has_passed(entry.deadline) {
+            shard.stats.expirations += 1;
+            removed.entry(entry.key, entry.value);
+            return None;
+        }
+        drop(shard);
+        drop(place);
+        Some((entry.key, entry.value))
+    }
+
+    /// Removes the entry if it still holds the value of this version.
+    pub(crate) fn remove_version<Q: Equivalent<K> + ?Sized>(
+        &self,
+        hash: u64,
+        key: &Q,
+        version: Version,
+        removed: &mut Leftovers<K, V>,
+    ) -> Option<(K, V)> {
+        let mut shard = self.slot(hash).shard.write();
+        let entry = shard.find(hash, key)?;
+        if Version(entry.version) != version || self.clock.has_passed(entry.deadline) {
+            return None;
+        }
+        shard.fence(hash, key, removed);
+        let entry = shard.remove(hash, key)?;
+        self.bound.release(1);
+        Some((entry.key, entry.value))
+    }
+
+    /// Removes everything.
+    pub(crate) fn clear(&self) {
+        for slot in &self.shards {
+            let spent = slot.shard.write().clear();
+            self.bound.release(spent.len());
+        }
+    }
+
+    /// A place for one entry in this shard: a free one, or that of an entry it gives up.
+    fn room_in(
+        &self,
+        shard: &mut Shard<K, V, F>,
+        now: Tick,
+        removed: &mut Leftovers<K, V>,
+    ) -> Option<Place<'_>> {
+        let made = |made: bool| made.then(|| self.bound.vacated());
+        self.bound.reserve().or_else(|| made(shard.make_room(now, removed)))
+    }
+
+    /// A place given up by another shard than that of `hash`, which has nothing to give.
+    #[cold]
+    fn room_elsewhere(&self, hash: u64, removed: &mut Leftovers<K, V>) -> Option<Place<'_>> {
+        let (later, earlier) = (self.index(hash) + 1..self.shards.len(), 0..self.index(hash));
+        for index in later.chain(earlier) {
+            let mut shard = self.shards[index].shard.write();
+            let now = self.clock.now();
+            let place = self.room_in(&mut shard, now, removed);
+            if place.is_some() {
+                return place;
+            }
+        }
+        // All places are in the hands of other threads, between one shard and another.
+        std::thread::yield_now();
+        None
+    }
+}
+
+/// Flights.
+impl<K: Eq, V: Clone, F> Store<K, V, F> {
+    /// Looks again, now as a writer: the value, or the running flight, or else a new one.
+    pub(crate) fn begin<J>(
+        &self,
+        hash: u64,
+        key: K,
+        join: impl FnOnce(&F) -> Option<J>,
+        lead: impl FnOnce(Ticket) -> (F, J),
+        removed: &mut Leftovers<K, V>,
+    ) -> Begun<K, V, J> {
+        let mut shard = self.slot(hash).shard.write();
+        let now = self.clock.now();
+        if let Some(entry) = shard.find(hash, &key).filter(|entry| entry.deadline > now) {
+            return Begun::Found(entry.value.clone());
+        }
+        if let Some(joined) = shard.flight(hash, &key).and_then(join) {
+            return Begun::Joined(joined, key);
+        }
+        self.bound.release(usize::from(shard.remove_expired(hash, &key, now, removed)));
+        let mut leader = None;
+        let over = shard.begin_flight(hash, key, |generation| {
+            let (handle, joined) = lead(Ticket { hash, generation, begun: now });
+            leader = Some(joined);
+            handle
+        });
+        if let Some(key) = over {
+            removed.key(key);
+        }
+        Begun::Leads(leader.expect("a flight that begins calls its leader"))
+    }
+
+    /// Stores the value of a flight, unless a write came first. Returns the deadline if it did.
+    pub(crate) fn land(
+        &self,
+        ticket: Ticket,
+        value: V,
+        ttl: Ttl,
+        removed: &mut Leftovers<K, V>,
+    ) -> Option<Tick> {
+        let Ticket { hash, generation, begun } = ticket;
+        let mut place = None;
+        loop {
+            let mut shard = self.slot(hash).shard.write();
+            let now = self.clock.now();
+            self.bound.release(shard.tidy(now, removed));
+            match shard.clear_for_landing(hash, generation, removed) {
+                Landing::Fenced => {
+                    shard.stats.compute_time += now.since(begun);
+                    return None;
+                }
+                Landing::Vacated => place = Some(self.bound.vacated()),
+                Landing::Vacant => {}
+            }
+            place = place.or_else(|| self.room_in(&mut shard, now, removed));
+            if let Some(place) = place.take() {
+                let key = shard.end_flight(hash, generation).expect("the flight was there");
+                let deadline = ttl.deadline(now);
+                shard.add(hash, key, value, deadline);
+                place.used();
+                shard.stats.compute_time += now.since(begun);
+                return Some(deadline);
+            }
+            drop(shard);
+            place = self.room_elsewhere(hash, removed);
+        }
+    }
+
+    /// Ends a flight that brings no value: it failed, or was dropped.
+    pub(crate) fn ground(&self, ticket: Ticket, failed: bool) {
+        let Ticket { hash, generation, begun } = ticket;
+        let mut shard = self.slot(hash).shard.write();
+        shard.stats.compute_failures += u64::from(failed);
+        shard.stats.compute_time += self.clock.now().since(begun);
+        let key = shard.end_flight(hash, generation);
+        drop(shard);
+        drop(key);
+    }
+}
+
+/// Sweeps.
+impl<K, V, F> Store<K, V, F> {
+    /// Looks at the next batch of what may be due. Returns false when the sweep is at its end.
+    pub(crate) fn sweep(&self, sweep: &mut Sweep, removed: &mut Leftovers<K, V>) -> bool {
+        let Some(slot) = self.shards.get(sweep.shard) else { return false };
+        let mut shard = slot.shard.write();
+        let now = self.clock.now();
+        if !sweep.begun {
+            sweep.begun = true;
+            shard.advance(now);
+        }
+        let swept = shard.expire_staged(now, BATCH, removed);
+        self.bound.release(swept.expired);
+        sweep.removed += swept.expired;
+        if swept.examined == BATCH {
+            return true;
+        }
+        *sweep = Sweep { shard: sweep.shard + 1, begun: false, removed: sweep.removed };
+        let spent = shard.shrink();
+        drop(shard);
+        drop(spent);
+        sweep.shard < self.shards.len()
+    }
+
+    /// A moment by which nothing is due in any shard, and after which something may be.
+    pub(crate) fn next_alarm(&self) -> Option<Tick> {
+        self.shards.iter().filter_map(|slot| slot.shard.read().next_alarm()).min()
+    }
+}
+
+/// Iteration.
+impl<K: Clone, V: Clone, F> Store<K, V, F> {
+    /// Copies a batch of entries. Returns where the next one begins.
+    pub(crate) fn copy(
+        &self,
+        position: Position,
+        copies: &mut Vec<(K, V, Tick)>,
+    ) -> Option<Position> {
+        let slot = self.shards.get(position.shard)?;
+        let next = slot.shard.read().copy(position.node, BATCH, copies);
+        Some(match next {
+            Some(node) => Position { shard: position.shard, node },
+            None => Position { shard: position.shard + 1, node: 0 },
+        })
+    }
+}
+
+/// How far an iteration has come.
+#[derive(Clone, Copy, Default)]
+pub(crate) struct Position {
+    shard: usize,
+    node: usize,
+}
+
+#[cfg(any(test, feature = "test-util"))]
+impl<K, V, F> Store<K, V, F> {
+    /// Panics unless every shard is whole and the size is what the shards hold. For use at rest.
+    /// Returns how many flights there are.
+    pub(crate) fn validate(&self) -> usize {
+        let held: usize = self.shards.iter().map(|slot| slot.shard.read().len()).sum();
+        assert_eq!(self.len(), held, "the size is the sum of the shards");
+        assert!(self.max_size().is_none_or(|max_size| held <= max_size), "the bound holds");
+        self.shards.iter().map(|slot| slot.shard.read().validate()).sum()
+    }
+}
+
+/// A power of two, so that a mask picks a shard.
+fn shard_count(max_size: Option<usize>) -> usize {
+    static WANTED: OnceLock<usize> = OnceLock::new();
+    let wanted = *WANTED.get_or_init(|| {
+        let cores = std::thread::available_parallelism().map_or(1, usize::from);
+        (SHARDS_PER_CORE * cores).next_power_of_two().min(1 << 16)
+    });
+    let Some(max_size) = max_size else { return wanted };
+    let filled = (max_size / ENTRIES_PER_SHARD).max(1);
+    let filled = 1 << filled.ilog2();
+    wanted.min(filled)
+}

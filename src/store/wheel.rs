@@ -1,0 +1,197 @@
+//! A hierarchical timing wheel over the nodes of a slab: which entries' time has come.
+//!
+//! After Varghese and Lauck, "Hashed and hierarchical timing wheels", SOSP 1987. Each level has 64
+//! slots, and a slot of one level spans a whole turn of the level below:
+//!
+//! | level | a slot spans | a turn spans |
+//! |---|---|---|
+//! | 0 | 1.05 ms | 67 ms |
+//! | 1 | 67 ms | 4.3 s |
+//! | 2 | 4.3 s | 4.6 min |
+//! | 3 | 4.6 min | 4.9 h |
+//! | 4 | 4.9 h | 13 days |
+//! | 5 | 13 days | 2.3 years |
+//! | 6 | 2.3 years | 146 years |
+//! | 7 | 146 years | what is left of 584 |
+//!
+//! When a slot's time begins, its whole list moves to one list of staged nodes, in one step. Staged
+//! nodes are taken out one at a time: those whose moment has come are due, the others are armed
+//! again, in a finer slot. So no step's cost depends on how many nodes share a slot, and what is
+//! due is told to the nanosecond.
+
+use slab::Slab;
+
+use crate::clock::Tick;
+
+use super::node::{Node, Timer};
+use super::ring::{Rings, Token};
+
+/// A slot of the lowest level spans two to this many nanoseconds.
+const SLOT_NANOS_BITS: u32 = 20;
+/// A level has two to this many slots.
+const LEVEL_BITS: u32 = 6;
+const SLOTS: u32 = 1 << LEVEL_BITS;
+const LEVELS: usize = 8;
+/// The ring of nodes whose slot's time has begun.
+const STAGED: usize = 0;
+/// How many nodes of a slot are looked at to tell its earliest moment.
+const PEEK: usize = 64;
+
+pub(crate) struct Wheel {
+    rings: Rings<Timer>,
+    /// For each level, which slots hold nodes.
+    occupied: [u64; LEVELS],
+    /// The slot of the lowest level, counted from the start, up to which all is staged.
+    reached: u64,
+    armed: usize,
+}
+
+/// A slot that holds nodes, and the lowest-level slot at which its time begins.
+struct Slot {
+    level: usize,
+    index: u32,
+    begins: u64,
+}
+
+impl Slot {
+    fn ring(&self) -> usize {
+        1 + self.level * SLOTS as usize + self.index as usize
+    }
+}
+
+impl Wheel {
+    pub(super) const fn new() -> Self {
+        Self { rings: Rings::new(), occupied: [0; LEVELS], reached: 0, armed: 0 }
+    }
+
+    pub(super) fn is_empty(&self) -> bool {
+        self.armed == 0
+    }
+
+    #[cfg(any(test, feature = "test-util"))]
+    pub(super) fn armed(&self) -> usize {
+        self.armed
+    }
+
+    /// Sets the node's alarm to `moment`; "never" unsets it.
+    pub(super) fn arm(&mut self, nodes: &mut Slab<Node>, token: Token, moment: Tick) {
+        self.disarm(nodes, token);
+        nodes[token.index()].alarm = moment;
+        if moment == Tick::NEVER {
+            return;
+        }
+        let slot = self.slot_of(moment);
+        let rings = 1 + (u32::try_from(slot.level).expect("levels are few") + 1) * SLOTS;
+        self.rings.ensure(rings);
+        self.rings.push_back(nodes, slot.ring(), token);
+        self.occupied[slot.level] |= 1 << slot.index;
+        self.armed += 1;
+    }
+
+    pub(super) fn disarm(&mut self, nodes: &mut Slab<Node>, token: Token) {
+        if !self.rings.is_linked(nodes, token) {
+            return;
+        }
+        self.armed -= 1;
+        if let Some(ring @ 1..) = self.rings.unlink(nodes, token) {
+            let slot = ring - 1;
+            self.occupied[slot / SLOTS as usize] &= !(1 << (slot % SLOTS as usize));
+        }
+    }
+
+    /// Stages every slot whose time has begun by `now`. The slot of `now` itself is among them, so
+    /// what is taken from there may not be due yet.
+    pub(super) fn advance(&mut self, nodes: &mut Slab<Node>, now: Tick) {
+        self.stage_through(nodes, now.nanos() >> SLOT_NANOS_BITS);
+    }
+
+    /// Stages every slot whose time is over by `now`. Costs next to nothing when called again
+    /// within the same slot.
+    pub(super) fn advance_over_past(&mut self, nodes: &mut Slab<Node>, now: Tick) {
+        let past = (now.nanos() >> SLOT_NANOS_BITS).saturating_sub(1);
+        if past > self.reached {
+            self.stage_through(nodes, past);
+        }
+    }
+
+    /// Takes out a staged node. Unless its moment has come, the caller arms it again.
+    pub(super) fn take_staged(&mut self, nodes: &mut Slab<Node>) -> Option<Token> {
+        let token = self.rings.front(STAGED)?;
+        self.rings.unlink(nodes, token);
+        self.armed -= 1;
+        Some(token)
+    }
+
+    /// A moment by which nothing is due, and after which something may be. Exact when few nodes
+    /// share the earliest slot.
+    pub(super) fn next_alarm(&self, nodes: &Slab<Node>) -> Option<Tick> {
+        if self.rings.front(STAGED).is_some() {
+            return Some(Tick::START);
+        }
+        let slot = self.first_slot()?;
+        let begins = Tick::from_nanos(slot.begins << SLOT_NANOS_BITS);
+        let first = self.rings.front(slot.ring());
+        let mut alarms = std::iter::successors(first, |token| self.rings.next(nodes, *token))
+            .map(|token| nodes[token.index()].alarm);
+        let earliest = alarms.by_ref().take(PEEK).min()?;
+        // In a crowded slot, wake when its time begins: its nodes need finer slots anyway.
+        Some(if alarms.next().is_none() { earliest } else { begins })
+    }
+
+    fn stage_through(&mut self, nodes: &mut Slab<Node>, limit: u64) {
+        while let Some(slot) = self.first_slot().filter(|slot| slot.begins <= limit) {
+            self.reached = self.reached.max(slot.begins);
+            self.rings.append(nodes, slot.ring(), STAGED);
+            self.occupied[slot.level] &= !(1 << slot.index);
+        }
+        self.reached = self.reached.max(limit);
+    }
+
+    /// The slot for a moment: on the level of the highest digit in which it differs from `reached`.
+    fn slot_of(&self, moment: Tick) -> Slot {
+        let begins = (moment.nanos() >> SLOT_NANOS_BITS).max(self.reached);
+        let differing = u64::BITS - (begins ^ self.reached).leading_zeros();
+        let level = differing.saturating_sub(1) / LEVEL_BITS;
+        let index = (begins >> (level * LEVEL_BITS)) as u32 & (SLOTS - 1);
+        Slot { level: level as usize, index, begins }
+    }
+
+    /// The occupied slot whose time begins first. It is on the lowest occupied level, because a
+    /// node is above that only if its moment is past the level's present turn.
+    fn first_slot(&self) -> Option<Slot> {
+        let level = self.occupied.iter().position(|slots| *slots != 0)?;
+        let index = self.occupied[level].trailing_zeros();
+        let shift = u32::try_from(level).expect("levels are few") * LEVEL_BITS;
+        let turn = self.reached >> shift >> LEVEL_BITS << LEVEL_BITS << shift;
+        Some(Slot { level, index, begins: turn | u64::from(index) << shift })
+    }
+
+    /// Every node that has an alarm set, in no order.
+    #[cfg(any(test, feature = "test-util"))]
+    pub(super) fn iter<'a>(&'a self, nodes: &'a Slab<Node>) -> impl Iterator<Item = Token> + 'a {
+        (0..=LEVELS * SLOTS as usize).flat_map(move |ring| {
+            std::iter::successors(self.rings.front(ring), |token| self.rings.next(nodes, *token))
+        })
+    }
+
+    /// Panics unless every node is in the slot that its alarm asks for.
+    #[cfg(any(test, feature = "test-util"))]
+    pub(super) fn validate(&self, nodes: &Slab<Node>) {
+        let mut armed = self.iter(nodes).count();
+        assert_eq!(armed, self.armed, "the wheel counts its nodes");
+        armed -=
+            std::iter::successors(self.rings.front(STAGED), |t| self.rings.next(nodes, *t)).count();
+        for (level, index) in (0..LEVELS).flat_map(|level| (0..SLOTS).map(move |i| (level, i))) {
+            let ring = Slot { level, index, begins: 0 }.ring();
+            let is_occupied = self.occupied[level] & (1 << index) != 0;
+            assert_eq!(is_occupied, self.rings.front(ring).is_some(), "occupancy is true");
+            let first = self.rings.front(ring);
+            for token in std::iter::successors(first, |token| self.rings.next(nodes, *token)) {
+                let right = self.slot_of(nodes[token.index()].alarm);
+                assert_eq!((right.level, right.index), (level, index), "a node is in its slot");
+                armed -= 1;
+            }
+        }
+        assert_eq!(armed, 0, "every armed node is in a slot");
+    }
+}

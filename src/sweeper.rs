@@ -1,0 +1,288 @@
+//! The background task: frees what has expired, when it expires.
+//!
+//! The task sleeps until the earliest deadline and is woken early only when a write brings an
+//! earlier one. It holds its cache weakly, and upgrades for one batch at a time, so it ends with
+//! the last handle. It begins with the first value that will expire. Nothing depends on it: a
+//! runtime that is gone, or drops the task, costs promptness only, and a later write tries again.
+
+use std::future::{Future, poll_fn};
+use std::pin::Pin;
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use event_listener::Event;
+use futures::future::{BoxFuture, select};
+
+use crate::clock::{Clock, Tick};
+use crate::compute::contain;
+use crate::runtime::{Runtime, Task};
+use crate::store::Sweep;
+use crate::sync::{Arc, AtomicBool, AtomicU64, Ordering, Weak};
+
+/// How often a closing cache lets the runtime run before it stops looking for the task's end.
+const CLOSING_TURNS: usize = 64;
+
+/// What is swept.
+pub(crate) trait Sweepable: Send + Sync + 'static {
+    /// Frees the next batch of what has expired. Returns false when the sweep is at its end.
+    fn sweep(&self, sweep: &mut Sweep) -> bool;
+
+    /// A moment by which nothing is due, and after which something may be.
+    fn next_alarm(&self) -> Option<Tick>;
+
+    fn clock(&self) -> &Clock;
+}
+
+/// The cache's hold on its background task.
+pub(crate) struct Sweeper {
+    target: Weak<dyn Sweepable>,
+    runtime: Arc<dyn Runtime>,
+    /// The least time between two sweeps.
+    interval: Duration,
+    bell: Arc<Bell>,
+    work: Arc<Work>,
+}
+
+/// How writes reach the task.
+struct Bell {
+    event: Event,
+    /// A deadline before this moment is news to the task; in nanoseconds, as in [`Tick`].
+    news_before: AtomicU64,
+    /// A task was spawned and was not dropped yet.
+    is_running: AtomicBool,
+    is_closed: AtomicBool,
+    /// When a task may be spawned again, should the last one have been dropped.
+    respawn_at: AtomicU64,
+}
+
+/// The task's future. The runtime has a shell that polls it, so that closing the cache can take it
+/// away, whether the runtime still polls or not.
+type Work = async_lock::Mutex<Option<BoxFuture<'static, ()>>>;
+
+const ANY: u64 = Tick::NEVER.nanos();
+const NONE: u64 = 0;
+
+impl Sweeper {
+    pub(crate) fn new(
+        target: Weak<dyn Sweepable>,
+        runtime: Arc<dyn Runtime>,
+        interval: Duration,
+    ) -> Self {
+        let bell = Bell {
+            event: Event::new(),
+            news_before: AtomicU64::new(ANY),
+            is_running: AtomicBool::new(false),
+            is_closed: AtomicBool::new(false),
+            respawn_at: AtomicU64::new(0),
+        };
+        Self { target, runtime, interval, bell: Arc::new(bell), work: Arc::default() }
+    }
+
+    /// Tells the task of a deadline, if that is news to it. Runs the user's spawner or waker: not
+    /// for use under a lock.
+    #[inline]
+    pub(crate) fn notice(&self, deadline: Tick) {
+        if deadline.nanos() < self.bell.news_before.load(Ordering::SeqCst) {
+            self.tell(deadline);
+        }
+    }
+
+    #[cold]
+    fn tell(&self, deadline: Tick) {
+        self.bell.news_before.fetch_min(deadline.nanos(), Ordering::SeqCst);
+        if self.bell.is_running.load(Ordering::SeqCst) {
+            self.bell.event.notify(usize::MAX);
+        } else {
+            self.spawn();
+        }
+    }
+
+    fn spawn(&self) {
+        let Some(target) = self.target.upgrade() else { return };
+        let now = target.clock().now();
+        let bell = &self.bell;
+        if now.nanos() < bell.respawn_at.load(Ordering::SeqCst)
+            || bell.is_closed.load(Ordering::SeqCst)
+            || bell.is_running.swap(true, Ordering::SeqCst)
+        {
+            // Told again by the next write.
+            bell.news_before.store(ANY, Ordering::SeqCst);
+            return;
+        }
+        bell.respawn_at.store(now.after(self.interval).nanos(), Ordering::SeqCst);
+        let running = Running(Arc::clone(bell));
+        let rounds = Rounds {
+            target: Weak::clone(&self.target),
+            bell: Arc::clone(bell),
+            interval: self.interval,
+            swept_at: None,
+        };
+        let runtime = Arc::downgrade(&self.runtime);
+        let task = Box::pin(async move {
+            let _running = running;
+            rounds.run(runtime).await;
+        });
+        let Some(mut work) = self.work.try_lock() else { return };
+        *work = Some(task);
+        drop(work);
+        let shell: Task = Box::pin(Shell(Arc::clone(&self.work)));
+        // A spawner that refuses by panicking is one more that drops the task.
+        let _ = contain(|| self.runtime.spawn(shell));
+    }
+
+    /// Ends the background work for good, without waiting.
+    pub(crate) fn stop(&self) {
+        self.bell.stop();
+        let task = self.work.try_lock().and_then(|mut work| work.take());
+        drop(task);
+    }
+
+    /// Ends the background work for good, and waits for its end.
+    ///
+    /// A batch that is under way is waited for. The shell that remains is empty; the runtime is
+    /// given some turns to drop it, but not waited for, because it may never run again.
+    pub(crate) async fn close(&self) {
+        self.bell.stop();
+        let task = self.work.lock().await.take();
+        drop(task);
+        for _ in 0..CLOSING_TURNS {
+            if Arc::strong_count(&self.work) == 1 {
+                return;
+            }
+            yield_now().await;
+        }
+    }
+}
+
+impl Drop for Sweeper {
+    fn drop(&mut self) {
+        // The task finds its cache gone, and ends.
+        self.bell.event.notify(usize::MAX);
+    }
+}
+
+impl Bell {
+    fn stop(&self) {
+        self.is_closed.store(true, Ordering::SeqCst);
+        self.news_before.store(NONE, Ordering::SeqCst);
+        self.event.notify(usize::MAX);
+    }
+}
+
+/// What the runtime runs.
+struct Shell(Arc<Work>);
+
+impl Future for Shell {
+    type Output = ();
+
+    fn poll(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<()> {
+        // Whoever else has the lock is taking the work away.
+        let Some(mut work) = self.0.try_lock() else { return Poll::Ready(()) };
+        let Some(task) = work.as_mut() else { return Poll::Ready(()) };
+        task.as_mut().poll(context)
+    }
+}
+
+impl Drop for Shell {
+    fn drop(&mut self) {
+        let task = self.0.try_lock().and_then(|mut work| work.take());
+        drop(task);
+    }
+}
+
+/// Tells that the task is gone, however it went.
+struct Running(Arc<Bell>);
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        self.0.is_running.store(false, Ordering::SeqCst);
+        if !self.0.is_closed.load(Ordering::SeqCst) {
+            self.0.news_before.store(ANY, Ordering::SeqCst);
+        }
+    }
+}
+
+/// The task's own state.
+struct Rounds {
+    target: Weak<dyn Sweepable>,
+    bell: Arc<Bell>,
+    interval: Duration,
+    swept_at: Option<Tick>,
+}
+
+/// What to do next.
+enum Next {
+    Sweep,
+    Sleep(Task),
+    /// Nothing can expire: wait for a write.
+    Listen,
+    End,
+}
+
+impl Rounds {
+    async fn run(mut self, runtime: Weak<dyn Runtime>) {
+        loop {
+            // Listen first, look afterwards: what a write brings between the two is not missed.
+            let news = self.bell.event.listen();
+            match self.next(&runtime) {
+                Next::Sweep => self.sweep().await,
+                Next::Sleep(sleep) => drop(select(sleep, news).await),
+                Next::Listen => news.await,
+                Next::End => return,
+            }
+        }
+    }
+
+    fn next(&self, runtime: &Weak<dyn Runtime>) -> Next {
+        let news_before = &self.bell.news_before;
+        news_before.store(ANY, Ordering::SeqCst);
+        if self.bell.is_closed.load(Ordering::SeqCst) {
+            news_before.store(NONE, Ordering::SeqCst);
+            return Next::End;
+        }
+        let (Some(target), Some(runtime)) = (self.target.upgrade(), runtime.upgrade()) else {
+            return Next::End;
+        };
+        let Some(alarm) = target.next_alarm() else { return Next::Listen };
+        let earliest = self.swept_at.map_or(Tick::START, |swept_at| swept_at.after(self.interval));
+        let next = alarm.max(earliest);
+        if target.clock().now() >= next {
+            return Next::Sweep;
+        }
+        let Some(moment) = target.clock().instant(next) else { return Next::Listen };
+        // While it may not sweep earlier anyway, no deadline is news.
+        let news = if next == earliest { NONE } else { next.nanos() };
+        news_before.store(news, Ordering::SeqCst);
+        Next::Sleep(runtime.sleep_until(moment))
+    }
+
+    async fn sweep(&mut self) {
+        let mut sweep = Sweep::default();
+        loop {
+            let Some(target) = self.target.upgrade() else { return };
+            if self.bell.is_closed.load(Ordering::SeqCst) {
+                return;
+            }
+            let goes_on = target.sweep(&mut sweep);
+            self.swept_at = Some(target.clock().now());
+            drop(target);
+            if !goes_on {
+                return;
+            }
+            yield_now().await;
+        }
+    }
+}
+
+/// Lets other tasks run.
+async fn yield_now() {
+    let mut yielded = false;
+    poll_fn(|context| {
+        if std::mem::replace(&mut yielded, true) {
+            return Poll::Ready(());
+        }
+        context.waker().wake_by_ref();
+        Poll::Pending
+    })
+    .await;
+}

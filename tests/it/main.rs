@@ -1,0 +1,3 @@
+//! The behaviours of the cache, through its public interface.
+
+mod smoke;
