@@ -1,3 +1,26 @@
-//! The behaviours of the cache, through its public interface.
+//! The behaviours of the cache, through its public interface: a module a behaviour.
 
-mod smoke;
+mod support;
+
+#[cfg(feature = "test-util")]
+mod capacity;
+mod close;
+#[cfg(feature = "test-util")]
+mod expiry;
+mod flights;
+mod flights_cancelled;
+mod flights_recursive;
+mod flights_written_over;
+mod footprint;
+mod hostile_code;
+#[cfg(feature = "test-util")]
+mod manual;
+#[cfg(feature = "test-util")]
+mod model;
+mod operations;
+mod runtimes;
+mod settings;
+mod statistics;
+#[cfg(feature = "test-util")]
+mod sweeper;
+mod types;
