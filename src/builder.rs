@@ -1,4 +1,4 @@
-//! CacheBuilder: a cache's settings, validated.
+//! `CacheBuilder`: a cache's settings, validated.
 
 use std::error::Error;
 use std::fmt;

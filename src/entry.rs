@@ -6,13 +6,13 @@ use std::future::Future;
 use std::hash::{BuildHasher, Hash};
 use std::time::Duration;
 
-use hashbrown::Equivalent;
-
 use crate::cache::Cache;
+use crate::compute::Request;
 use crate::compute::error::ComputeError;
-use crate::compute::{KeySource, Request};
+use crate::engine::Engine;
 use crate::expiry::Lifetime;
 use crate::hash::DefaultHashBuilder;
+use crate::key::{Owned, Source};
 
 /// One key's place in a cache, with options for the one call that follows.
 ///
@@ -33,39 +33,6 @@ pub struct Entry<'a, K, V, S = DefaultHashBuilder, P = Owned<K>> {
     cache: &'a Cache<K, V, S>,
     key: P,
     lifetime: Lifetime<V>,
-}
-
-/// A key that was given away.
-pub struct Owned<K>(pub(crate) K);
-
-/// A key that was lent, and is made owned only to be stored.
-pub struct Borrowed<'q, Q: ?Sized>(pub(crate) &'q Q);
-
-impl<K: Eq> KeySource<K> for Owned<K> {
-    type Lookup = K;
-
-    fn lookup(&self) -> &K {
-        &self.0
-    }
-
-    fn into_key(self) -> K {
-        self.0
-    }
-}
-
-impl<K, Q> KeySource<K> for Borrowed<'_, Q>
-where
-    Q: Equivalent<K> + ToOwned<Owned = K> + ?Sized,
-{
-    type Lookup = Q;
-
-    fn lookup(&self) -> &Q {
-        self.0
-    }
-
-    fn into_key(self) -> K {
-        self.0.to_owned()
-    }
 }
 
 impl<'a, K, V, S, P> Entry<'a, K, V, S, P> {
@@ -93,7 +60,7 @@ impl<'a, K, V, S, P> Entry<'a, K, V, S, P> {
     }
 }
 
-impl<K, V, S, P: KeySource<K>> Entry<'_, K, V, S, P> {
+impl<K, V, S, P: Source<K>> Entry<'_, K, V, S, P> {
     /// The key, as it was given.
     pub fn key(&self) -> &P::Lookup {
         self.key.lookup()
@@ -105,10 +72,9 @@ where
     K: Hash + Eq + Send + Sync + 'static,
     V: Clone + Send + Sync + 'static,
     S: BuildHasher + Send + Sync + 'static,
-    P: KeySource<K, Lookup: Hash>,
+    P: Source<K, Lookup: Hash>,
 {
     /// Stores `value` and returns the fresh value it replaced, as [`Cache::insert`] does.
-    #[expect(clippy::must_use_candidate, reason = "storing is the point")]
     pub fn insert(self, value: V) -> Option<V> {
         self.cache.engine.insert(self.key.into_key(), value, self.lifetime)
     }
@@ -117,7 +83,6 @@ where
     ///
     /// Atomic: of several callers at once, all get the value of one. Counted neither as a hit nor
     /// as a miss. A compute that is running for the key is fenced off only if `value` is stored.
-    #[expect(clippy::must_use_candidate, reason = "storing can be the point")]
     pub fn or_insert(self, value: V) -> V {
         let engine = &self.cache.engine;
         let hash = engine.hash(self.key.lookup());
@@ -174,9 +139,9 @@ where
     K: Hash + Eq + Send + Sync + 'static,
     V: Clone + Send + Sync + 'static,
     S: BuildHasher + Send + Sync + 'static,
-    P: KeySource<K, Lookup: Hash>,
+    P: Source<K, Lookup: Hash>,
 {
-    fn request(self) -> Request<'a, K, V, P, crate::engine::Engine<K, V, S>> {
+    fn request(self) -> Request<'a, K, V, P, Engine<K, V, S>> {
         let engine = &self.cache.engine;
         let hash = engine.hash(self.key.lookup());
         Request::new(&engine.store, engine, hash, self.key, self.lifetime)
@@ -195,7 +160,7 @@ fn no_value(error: &ComputeError<Infallible>) -> ! {
 
 impl<K, V, S, P> fmt::Debug for Entry<'_, K, V, S, P>
 where
-    P: KeySource<K, Lookup: fmt::Debug>,
+    P: Source<K, Lookup: fmt::Debug>,
 {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         formatter.debug_struct("Entry").field("key", &self.key()).finish_non_exhaustive()

@@ -5,6 +5,7 @@
 //! Placeholder.
 
 #![forbid(unsafe_code)]
+#![warn(clippy::disallowed_methods, clippy::disallowed_types)]
 #![cfg_attr(docsrs, feature(doc_cfg))]
 
 mod builder;
@@ -16,6 +17,7 @@ mod entry;
 mod expiry;
 mod hash;
 mod iter;
+pub mod key;
 pub mod runtime;
 mod scope;
 mod stats;

@@ -3,6 +3,8 @@
 //! A panic of user code (`Hash`, `Eq`, `Clone`) while a lock is held leaves the data whole, so a
 //! poisoned lock is taken all the same.
 
+#![expect(clippy::disallowed_types, reason = "this is where locks come from")]
+
 pub(crate) use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, AtomicUsize, Ordering};
 pub(crate) use std::sync::{Arc, OnceLock, Weak};
 

@@ -1,4 +1,4 @@
-//! ComputeError: why a compute call has no value.
+//! `ComputeError`: why a compute call has no value.
 
 use std::error::Error;
 use std::fmt;

@@ -10,26 +10,13 @@ pub(crate) use panic::contain;
 
 use std::future::Future;
 
-use hashbrown::Equivalent;
-
 use crate::expiry::Lifetime;
+use crate::key::Source;
 use crate::store::{Begun, Leftovers, Look, Store};
 use crate::sync::Arc;
 
 use error::ComputeError;
 use flight::{Awaited, FlightHandle, Ground, Outcome, Waiter};
-
-/// A key as a caller gave it: owned, or borrowed and made owned only to be stored.
-pub trait KeySource<K> {
-    /// What the key is looked up by.
-    type Lookup: Equivalent<K> + ?Sized;
-
-    /// The key to look up.
-    fn lookup(&self) -> &Self::Lookup;
-
-    /// The key to store.
-    fn into_key(self) -> K;
-}
 
 /// One caller's request for the value of a key.
 pub(crate) struct Request<'a, K, V, P, G> {
@@ -58,7 +45,7 @@ impl<'a, K, V, P, G> Request<'a, K, V, P, G>
 where
     K: Eq,
     V: Clone + Send + Sync + 'static,
-    P: KeySource<K>,
+    P: Source<K>,
     G: Ground<V> + 'static,
 {
     pub(crate) fn new(

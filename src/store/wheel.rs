@@ -152,8 +152,8 @@ impl Wheel {
         let begins = (moment.nanos() >> SLOT_NANOS_BITS).max(self.reached);
         let differing = u64::BITS - (begins ^ self.reached).leading_zeros();
         let level = differing.saturating_sub(1) / LEVEL_BITS;
-        let index = (begins >> (level * LEVEL_BITS)) as u32 & (SLOTS - 1);
-        Slot { level: level as usize, index, begins }
+        let index = u32::try_from(begins >> (level * LEVEL_BITS) & u64::from(SLOTS - 1));
+        Slot { level: level as usize, index: index.expect("a digit has six bits"), begins }
     }
 
     /// The occupied slot whose time begins first. It is on the lowest occupied level, because a

@@ -1,0 +1,63 @@
+//! The two ways in which a call is given its key.
+//!
+//! [`Cache::entry`](crate::Cache::entry) takes a key by value and
+//! [`Cache::entry_ref`](crate::Cache::entry_ref) borrows one; an [`Entry`](crate::Entry) says which
+//! in its last type parameter.
+
+use hashbrown::Equivalent;
+
+/// A key that was given away.
+#[derive(Clone, Copy, Debug)]
+pub struct Owned<K>(pub(crate) K);
+
+/// A key that was lent, and is made owned only to be stored.
+#[derive(Debug)]
+pub struct Borrowed<'q, Q: ?Sized>(pub(crate) &'q Q);
+
+/// A key as it was given: [`Owned`] or [`Borrowed`].
+pub trait Source<K>: sealed::Sealed {
+    /// What the key is looked up by.
+    type Lookup: Equivalent<K> + ?Sized;
+
+    /// The key to look up.
+    fn lookup(&self) -> &Self::Lookup;
+
+    /// The key to store.
+    fn into_key(self) -> K;
+}
+
+impl<K: Eq> Source<K> for Owned<K> {
+    type Lookup = K;
+
+    fn lookup(&self) -> &K {
+        &self.0
+    }
+
+    fn into_key(self) -> K {
+        self.0
+    }
+}
+
+impl<K, Q> Source<K> for Borrowed<'_, Q>
+where
+    Q: Equivalent<K> + ToOwned<Owned = K> + ?Sized,
+{
+    type Lookup = Q;
+
+    fn lookup(&self) -> &Q {
+        self.0
+    }
+
+    fn into_key(self) -> K {
+        self.0.to_owned()
+    }
+}
+
+mod sealed {
+    /// Keeps [`Source`](super::Source) closed, so that it can grow.
+    pub trait Sealed {}
+
+    impl<K> Sealed for super::Owned<K> {}
+
+    impl<Q: ?Sized> Sealed for super::Borrowed<'_, Q> {}
+}
