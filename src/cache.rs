@@ -8,15 +8,16 @@ use hashbrown::Equivalent;
 
 use crate::builder::CacheBuilder;
 use crate::compute::error::ComputeError;
+use crate::compute::{self, Request};
 use crate::engine::Engine;
-use crate::entry::Entry;
+use crate::entry::{Entry, infallible, no_value};
 use crate::expiry::Lifetime;
 use crate::hash::DefaultHashBuilder;
 use crate::iter::Iter;
 use crate::key::{Borrowed, Owned};
 use crate::scope::Scope;
 use crate::stats::Stats;
-use crate::store::{Leftovers, Sweep};
+use crate::store::{Leftovers, Look, Sweep};
 use crate::sync::Arc;
 
 /// An asynchronous in-memory cache with time-to-live.
@@ -160,7 +161,10 @@ where
         F: FnOnce() -> Fut,
         Fut: Future<Output = V> + Send + 'static,
     {
-        self.entry(key).get_or_compute(compute).await
+        match self.resolve(key, || infallible(compute())).await {
+            Ok(value) => value,
+            Err(error) => no_value(&error),
+        }
     }
 
     /// Returns the cached value, or the outcome of one shared compute that may fail.
@@ -205,7 +209,25 @@ where
         Fut: Future<Output = Result<V, E>> + Send + 'static,
         E: Send + Sync + 'static,
     {
-        self.entry(key).try_get_or_compute(compute).await
+        self.resolve(key, compute).await
+    }
+
+    /// As [`Entry`] does it, but a hit does not go the way of options.
+    async fn resolve<F, Fut, E>(&self, key: K, compute: F) -> Result<V, ComputeError<E>>
+    where
+        F: FnOnce() -> Fut,
+        Fut: Future<Output = Result<V, E>> + Send + 'static,
+        E: Send + Sync + 'static,
+    {
+        let engine = &self.engine;
+        let hash = engine.hash(&key);
+        let look = compute::look(&engine.store, hash, &key);
+        if let Look::Hit(value) = look {
+            engine.store.reads(hash).hit();
+            return Ok(value);
+        }
+        let request = Request::new(&engine.store, engine, hash, Owned(key), Lifetime::Default);
+        request.resolve(look, compute).await
     }
 }
 

@@ -7,9 +7,8 @@ use std::hash::{BuildHasher, Hash};
 use std::time::Duration;
 
 use crate::cache::Cache;
-use crate::compute::Request;
 use crate::compute::error::ComputeError;
-use crate::engine::Engine;
+use crate::compute::{self, Request};
 use crate::expiry::Lifetime;
 use crate::hash::DefaultHashBuilder;
 use crate::key::{Owned, Source};
@@ -107,8 +106,7 @@ where
         F: FnOnce() -> Fut,
         Fut: Future<Output = V> + Send + 'static,
     {
-        let compute = || infallible(compute());
-        match self.request().resolve(compute).await {
+        match self.resolve(|| infallible(compute())).await {
             Ok(value) => value,
             Err(error) => no_value(&error),
         }
@@ -130,31 +128,38 @@ where
         Fut: Future<Output = Result<V, E>> + Send + 'static,
         E: Send + Sync + 'static,
     {
-        self.request().resolve(compute).await
+        self.resolve(compute).await
     }
 }
 
-impl<'a, K, V, S, P> Entry<'a, K, V, S, P>
+impl<K, V, S, P> Entry<'_, K, V, S, P>
 where
     K: Hash + Eq + Send + Sync + 'static,
     V: Clone + Send + Sync + 'static,
     S: BuildHasher + Send + Sync + 'static,
     P: Source<K, Lookup: Hash>,
 {
-    fn request(self) -> Request<'a, K, V, P, Engine<K, V, S>> {
+    async fn resolve<F, Fut, E>(self, compute: F) -> Result<V, ComputeError<E>>
+    where
+        F: FnOnce() -> Fut,
+        Fut: Future<Output = Result<V, E>> + Send + 'static,
+        E: Send + Sync + 'static,
+    {
         let engine = &self.cache.engine;
         let hash = engine.hash(self.key.lookup());
-        Request::new(&engine.store, engine, hash, self.key, self.lifetime)
+        let look = compute::look(&engine.store, hash, self.key.lookup());
+        let request = Request::new(&engine.store, engine, hash, self.key, self.lifetime);
+        request.resolve(look, compute).await
     }
 }
 
-async fn infallible<V>(compute: impl Future<Output = V>) -> Result<V, Infallible> {
+pub(crate) async fn infallible<V>(compute: impl Future<Output = V>) -> Result<V, Infallible> {
     Ok(compute.await)
 }
 
 /// What a call without `try_` does when there is no value to return.
 #[cold]
-fn no_value(error: &ComputeError<Infallible>) -> ! {
+pub(crate) fn no_value(error: &ComputeError<Infallible>) -> ! {
     panic!("get_or_compute has no value to return: {error}")
 }
 

@@ -14,11 +14,13 @@ use std::sync::{MutexGuard, PoisonError, RwLockReadGuard, RwLockWriteGuard};
 #[derive(Debug, Default)]
 pub(crate) struct Mutex<T>(std::sync::Mutex<T>);
 
-impl<T> Mutex<T> {
-    pub(crate) const fn new(value: T) -> Self {
+impl<T> From<T> for Mutex<T> {
+    fn from(value: T) -> Self {
         Self(std::sync::Mutex::new(value))
     }
+}
 
+impl<T> Mutex<T> {
     pub(crate) fn lock(&self) -> MutexGuard<'_, T> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }

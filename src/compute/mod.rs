@@ -10,6 +10,8 @@ pub(crate) use panic::contain;
 
 use std::future::Future;
 
+use hashbrown::Equivalent;
+
 use crate::expiry::Lifetime;
 use crate::key::Source;
 use crate::store::{Begun, Leftovers, Look, Store};
@@ -17,6 +19,20 @@ use crate::sync::Arc;
 
 use error::ComputeError;
 use flight::{Awaited, FlightHandle, Ground, Outcome, Waiter};
+
+/// The first look of a request: for the value, then for a flight to join.
+#[inline]
+pub(crate) fn look<K, V, Q>(
+    store: &Store<K, V, FlightHandle<V>>,
+    hash: u64,
+    key: &Q,
+) -> Look<V, Waiter<V>>
+where
+    V: Clone + Send + Sync + 'static,
+    Q: Equivalent<K> + ?Sized,
+{
+    store.look(hash, key, FlightHandle::join)
+}
 
 /// One caller's request for the value of a key.
 pub(crate) struct Request<'a, K, V, P, G> {
@@ -59,11 +75,16 @@ where
         Self { store, ground, hash, key, lifetime, counted: false }
     }
 
-    /// Resolves to the cached value, or to the outcome of one shared compute.
+    /// Resolves to the cached value, or to the outcome of one shared compute, given what a first
+    /// look found.
     ///
     /// A compute that failed with another type of error than this caller's cannot be told to it:
     /// then it asks again, and computes itself if it must.
-    pub(crate) async fn resolve<F, Fut, E>(mut self, make: F) -> Result<V, ComputeError<E>>
+    pub(crate) async fn resolve<F, Fut, E>(
+        mut self,
+        mut look: Look<V, Waiter<V>>,
+        make: F,
+    ) -> Result<V, ComputeError<E>>
     where
         F: FnOnce() -> Fut,
         Fut: Future<Output = Result<V, E>> + Send + 'static,
@@ -71,7 +92,7 @@ where
     {
         let mut make = Some(make);
         loop {
-            let waiter = match self.enter(&mut make) {
+            let waiter = match self.enter(look, &mut make) {
                 Entered::Hit(value) => return Ok(value),
                 Entered::Waits(waiter) => waiter,
             };
@@ -87,21 +108,26 @@ where
                 }
                 Awaited::Recursive => return Err(ComputeError::Recursive),
             }
+            look = self.look();
         }
     }
 
-    /// Looks for the value, then for a flight, and else begins one with the closure in `make`.
-    fn enter<F, Fut, E>(&mut self, make: &mut Option<F>) -> Entered<V>
+    fn look(&self) -> Look<V, Waiter<V>> {
+        match &self.key {
+            Key::Given(key) => look(self.store, self.hash, key.lookup()),
+            Key::Owned(key) => look(self.store, self.hash, key),
+            Key::Gone => unreachable!("the error of a request's own compute is of its own type"),
+        }
+    }
+
+    /// Goes on with what was found: the value, a flight, or nothing; then a flight begins, with the
+    /// closure in `make`.
+    fn enter<F, Fut, E>(&mut self, look: Look<V, Waiter<V>>, make: &mut Option<F>) -> Entered<V>
     where
         F: FnOnce() -> Fut,
         Fut: Future<Output = Result<V, E>> + Send + 'static,
         E: Send + Sync + 'static,
     {
-        let look = match &self.key {
-            Key::Given(key) => self.store.look(self.hash, key.lookup(), FlightHandle::join),
-            Key::Owned(key) => self.store.look(self.hash, key, FlightHandle::join),
-            Key::Gone => unreachable!("the error of a request's own compute is of its own type"),
-        };
         match look {
             Look::Hit(value) => self.hit(value),
             Look::Flight(waiter) => self.joined(waiter),

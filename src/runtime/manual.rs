@@ -138,7 +138,7 @@ impl Spawner for Manual {
             let job = Arc::new(Job {
                 world,
                 key: vacancy.key(),
-                task: Mutex::new(Some(task)),
+                task: Mutex::from(Some(task)),
                 queued: AtomicBool::new(false),
                 owed: AtomicBool::new(false),
             });

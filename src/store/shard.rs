@@ -138,12 +138,16 @@ impl<K, V, F> Shard<K, V, F> {
         let Some(entry) = entry.filter(|entry| entry.deadline > now) else { return Err(value) };
         self.last_version = self.last_version.wrapping_add(1);
         entry.version = self.last_version;
-        entry.deadline = deadline;
+        let old_deadline = std::mem::replace(&mut entry.deadline, deadline);
+        let old_value = std::mem::replace(&mut entry.value, value);
         let token = entry.token;
-        let old = std::mem::replace(&mut entry.value, value);
         self.stats.inserts += 1;
-        self.rearm(token, deadline);
-        Ok(old)
+        // An alarm is never later than the deadline: one that only moves later is left for the
+        // alarm to find, and the node is not touched.
+        if deadline < old_deadline || deadline == Tick::NEVER && old_deadline != Tick::NEVER {
+            self.wheel.arm(&mut self.nodes, token, deadline);
+        }
+        Ok(old_value)
     }
 
     /// Stores a new entry. There must be none under this key.
@@ -304,14 +308,6 @@ impl<K, V, F> Shard<K, V, F> {
         self.order.remove(&mut self.nodes, token);
         self.wheel.disarm(&mut self.nodes, token);
         self.nodes.remove(token.index());
-    }
-
-    /// Sets the alarm to a new deadline. One that only moved later is left for the alarm to find.
-    fn rearm(&mut self, token: Token, deadline: Tick) {
-        let alarm = self.nodes[token.index()].alarm;
-        if deadline < alarm || deadline == Tick::NEVER && alarm != Tick::NEVER {
-            self.wheel.arm(&mut self.nodes, token, deadline);
-        }
     }
 }
 
