@@ -1,8 +1,235 @@
 //! An asynchronous in-memory cache with time-to-live, for any runtime.
 //!
+//! Programs repeat expensive operations: calls of other services, queries, computations. This cache
+//! gives back the stored result in nanoseconds, or lets one caller compute it while all others
+//! who want it wait for the same outcome.
+//!
+//! - [Usage](#usage)
+//! - [Choosing the TTL and the size](#choosing-the-ttl-and-the-size)
+//! - [Computing what is missing](#computing-what-is-missing)
+//! - [Runtimes](#runtimes) and [without a runtime](#without-a-runtime)
+//! - [Embedding it in a library](#embedding-it-in-a-library)
+//! - [Testing with virtual time](#testing-with-virtual-time)
+//! - [Guarantees](#guarantees)
+//! - [Performance](#performance)
+//! - [Features](#features)
+//!
+//! # Usage
+//!
+//! ```
+//! use std::time::Duration;
+//! use fleeting::Cache;
+//!
+//! async fn load_name(id: u64) -> String {
+//!     format!("user {id}") // A query, say.
+//! }
+//!
+//! # futures::executor::block_on(async {
+//! let cache: Cache<u64, String> = Cache::builder()
+//!     .ttl(Duration::from_secs(300))
+//!     .max_size(1000)
+//!     .build()?;
+//!
+//! // Computed once, however many ask at the same time.
+//! let name = cache.get_or_compute(7, || load_name(7)).await;
+//! assert_eq!(name, "user 7");
+//!
+//! // Plain reads and writes never wait, so they need no `await`.
+//! assert_eq!(cache.get(&7), Some("user 7".to_owned()));
+//! cache.insert(8, "somebody".to_owned());
+//! cache.remove(&7);
+//! # Ok::<(), fleeting::BuildError>(())
+//! # }).unwrap();
+//! ```
+//!
+//! A [`Cache`] is a cheap handle: clone it into every task that needs it. Values are cloned out, so
+//! wrap what is expensive to clone in an [`Arc`](std::sync::Arc). Keys are looked up by anything
+//! that is [`Equivalent`] to them: a `Cache<String, _>` by `&str`.
+//!
+//! # Choosing the TTL and the size
+//!
+//! The TTL is how stale a value may be. Start from what the reader tolerates, not from what makes
+//! the hit rate look good, and then let the numbers speak: [`Cache::stats`] tells hits, misses, the
+//! [hit rate](Stats::hit_rate) and the [mean time of a compute](Stats::mean_compute_time).
+//!
+//! - Many [`expirations`](Stats::expirations), few [`evictions`](Stats::evictions): the TTL limits
+//!   the hit rate.
+//! - Many evictions: the size does. A new entry in a full cache takes the place of one that has
+//!   expired, or else of the one stored first (FIFO).
+//! - Many [`coalesced`](Stats::coalesced) misses: callers come in herds, which the cache holds off.
+//!
+//! One call can choose another TTL, also from the value itself:
+//!
+//! ```
+//! # use std::time::Duration;
+//! # use fleeting::Cache;
+//! #[derive(Clone)]
+//! struct Token { text: String, valid_for: Duration }
+//! # async fn sign_in() -> Token { Token { text: "t".into(), valid_for: Duration::from_secs(60) } }
+//!
+//! # futures::executor::block_on(async {
+//! # let cache: Cache<String, Token> = Cache::builder().build().unwrap();
+//! let token = cache
+//!     .entry("service".to_owned())
+//!     .ttl_with(|token: &Token| token.valid_for)
+//!     .get_or_compute(sign_in)
+//!     .await;
+//! # assert_eq!(token.text, "t");
+//! # });
+//! ```
+//!
+//! A TTL counts from the moment the value is stored, by the monotonic clock, which stands still
+//! while the machine is suspended on some systems (Linux and macOS among them).
+//!
+//! # Computing what is missing
+//!
+//! [`Cache::get_or_compute`] and [`Cache::try_get_or_compute`] run at most one compute for a key at
+//! a time. All callers that are waiting drive it together, so it goes on as long as one of them is
+//! polled; when the last one is dropped, so is the compute. A write to the key meanwhile
+//! ([`insert`](Cache::insert), [`remove`](Cache::remove), [`clear`](Cache::clear)) wins: the
+//! compute's outcome goes to the callers that were waiting, and is not stored.
+//!
+//! Errors are not stored, and come as [`ComputeError::Failed`] to all who waited:
+//!
+//! ```
+//! # use fleeting::{Cache, ComputeError};
+//! # futures::executor::block_on(async {
+//! # let cache: Cache<String, u32> = Cache::builder().build().unwrap();
+//! let port = cache
+//!     .try_get_or_compute("PORT".to_owned(), || async { "http".parse::<u32>() })
+//!     .await;
+//! match port {
+//!     Ok(port) => println!("port {port}"),
+//!     Err(ComputeError::Failed(error)) => println!("no number: {error}"),
+//!     Err(other) => println!("no answer: {other}"),
+//! }
+//! # });
+//! ```
+//!
+//! # Runtimes
+//!
+//! Values expire on time with or without a runtime, because every read checks the deadline. With
+//! one, what has expired is also freed when nobody calls the cache. Pass one to the builder; each
+//! adapter has a Cargo feature, and [`runtime`] shows how to bring another.
+//!
+#![cfg_attr(feature = "tokio", doc = "```")]
+#![cfg_attr(not(feature = "tokio"), doc = "```ignore")]
+//! # use std::time::Duration;
+//! use fleeting::{Cache, runtime::Tokio};
+//!
+//! # #[tokio::main(flavor = "current_thread")] async fn main() -> Result<(), fleeting::BuildError> {
+//! let cache: Cache<String, u32> =
+//!     Cache::builder().ttl(Duration::from_secs(300)).runtime(Tokio::current()).build()?;
+//! # Ok(()) }
+//! ```
+//!
+//! The background task begins with the first value that will expire, sleeps until the earliest
+//! deadline, never wakes when nothing can expire, and ends when the last handle is dropped. If the
+//! runtime shuts down, the cache goes on without. [`Cache::close`] ends the task and waits for its
+//! end; [`Cache::scope`] does so when a piece of code is over.
+//!
 //! # Without a runtime
 //!
-//! Placeholder.
+//! A valid state, not an error. Values expire on time when read, each write does a small share of
+//! cleaning, and [`Cache::cleanup`] does all of it. What is missing is only that memory is freed
+//! while nobody calls.
+//!
+//! # Embedding it in a library
+//!
+//! A library that is not tied to a runtime depends on `fleeting` with no feature and takes the
+//! runtime from its caller:
+//!
+//! ```
+//! # use std::time::Duration;
+//! use fleeting::{BuildError, Cache, runtime::Runtime};
+//!
+//! pub struct Resolver { answers: Cache<String, [u8; 4]> }
+//!
+//! impl Resolver {
+//!     pub fn new(runtime: impl Runtime) -> Result<Self, BuildError> {
+//!         let ttl = Duration::from_secs(60);
+//!         Ok(Self { answers: Cache::builder().ttl(ttl).runtime(runtime).build()? })
+//!     }
+//! }
+//! ```
+//!
+//! The caller passes `Tokio::current()`, `Smol`, or an implementation of its own. Features only
+//! add, so it does not matter which ones other crates in the program turn on.
+//!
+//! # Testing with virtual time
+//!
+//! With the feature `test-util`, `runtime::Manual` is a clock that moves when told: a test of an
+//! hour takes microseconds, and gives the same result each time. It drives tasks and the background
+//! sweep too. Add it to your `[dev-dependencies]` only.
+//!
+#![cfg_attr(feature = "test-util", doc = "```")]
+#![cfg_attr(not(feature = "test-util"), doc = "```ignore")]
+//! use std::time::Duration;
+//! use fleeting::{Cache, runtime::Manual};
+//!
+//! let time = Manual::new();
+//! let cache = Cache::builder().ttl(Duration::from_secs(60)).runtime(time.clone()).build()?;
+//!
+//! let value = time.block_on(cache.get_or_compute("key", || async { 1 }));
+//! assert_eq!(value, 1);
+//!
+//! time.advance(Duration::from_secs(60));
+//! assert_eq!(cache.get("key"), None);
+//! assert!(cache.is_empty());
+//! # Ok::<(), fleeting::BuildError>(())
+//! ```
+//!
+//! With the `Tokio` adapter, tokio's own paused time works as well:
+//! `#[tokio::test(start_paused = true)]` and `tokio::time::advance`.
+//!
+//! # Guarantees
+//!
+//! 1. An expired value is never returned. The clock is read after the lock is taken.
+//! 2. [`len`](Cache::len) never exceeds [`max_size`](CacheBuilder::max_size), at any moment that
+//!    any thread can look.
+//! 3. At most one compute runs for a key at a time, whatever the callers' error types. All callers
+//!    present get its outcome.
+//! 4. Any caller can drive the compute: one that is parked, or was polled once and forgotten, holds
+//!    nobody up.
+//! 5. A caller may be dropped at any await: no other caller notices. When the last one is dropped,
+//!    so is the compute.
+//! 6. A panic in a compute, in its destructor, or in the closure that makes it reaches all who wait
+//!    for it as [`ComputeError::Panicked`]; nothing is stored, and the next call starts afresh.
+//! 7. A write wins over a compute that began before it: the outcome goes to those who were waiting,
+//!    is not stored, and is not joined by later callers.
+//! 8. A compute that asks its own cache for its own key gets [`ComputeError::Recursive`], also
+//!    through other keys, instead of hanging. What it spawns as another task is not seen.
+//! 9. No user code runs under a lock but `Hash`, `Eq`, `V::clone` and the runtime's clock
+//!    ([`Timer::now`](runtime::Timer::now)), so these must not call the cache. If user code panics,
+//!    the cache stays whole.
+//! 10. The cache stays correct when its runtime is gone; only promptness is lost.
+//! 11. Dropping the last handle frees everything at once and ends the background task.
+//! 12. No call does unbounded maintenance, and the background task works in small batches and
+//!     yields between them. What the caller asks for is another matter: [`clear`](Cache::clear) and
+//!     [`cleanup`](Cache::cleanup) do all of it.
+//! 13. Statistics are exact when nothing is running.
+//!
+//! # Performance
+//!
+//! A hit hashes the key once, takes one shard's lock for reading, finds the value in the table and
+//! compares its deadline with a coarse clock; it allocates nothing and touches no shared counter
+//! but the one beside the lock. Inserts, evictions and expiry are constant time: entries are linked
+//! by index into the order of eviction and into a hierarchical timing wheel. Large caches are
+//! divided into shards, so that threads rarely meet; a cache of up to 1,023 entries has one.
+//!
+//! A miss costs one boxed future and the shared state around it. What waits for one compute is
+//! woken together.
+//!
+//! # Features
+//!
+//! None is on by default, and all may be on at once: a feature only adds. See [`runtime`].
+//!
+//! | feature | adds |
+//! |---|---|
+//! | `tokio` | the adapter `runtime::Tokio` |
+//! | `smol` | the adapter `runtime::Smol` |
+//! | `async-std` | the adapter `runtime::AsyncStd`; async-std is discontinued (RUSTSEC-2025-0052) |
+//! | `test-util` | virtual time: `runtime::Manual`, and adapters that read their runtime's own clock |
 
 #![forbid(unsafe_code)]
 #![warn(clippy::disallowed_methods, clippy::disallowed_types)]
@@ -32,3 +259,8 @@ pub use entry::Entry;
 pub use hash::DefaultHashBuilder;
 pub use hashbrown::Equivalent;
 pub use stats::Stats;
+
+/// The examples of the README are tested with those of the guide.
+#[cfg(all(doctest, feature = "tokio", feature = "smol"))]
+#[doc = include_str!("../README.md")]
+struct Readme;
