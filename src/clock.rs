@@ -103,7 +103,7 @@ fn system_now() -> Instant {
 mod coarse {
     use std::time::Duration;
 
-    use rustix::time::{ClockId, clock_gettime};
+    use coarsetime::Instant;
 
     use super::Tick;
 
@@ -112,26 +112,20 @@ mod coarse {
     const MARGIN: Duration = Duration::from_secs(1);
 
     pub(super) struct Clock {
-        origin: u64,
+        origin: Instant,
     }
 
     impl Clock {
         pub(super) fn new() -> Self {
-            Self { origin: nanos() }
+            Self { origin: Instant::now_without_cache_update() }
         }
 
         /// True only if `deadline` is in the future; a near one may be called not far.
         #[inline]
         pub(super) fn is_far(&self, deadline: Tick) -> bool {
-            Tick::from_nanos(nanos().saturating_sub(self.origin)).after(MARGIN) < deadline
+            let elapsed = Instant::now_without_cache_update().duration_since(self.origin);
+            Tick::from_nanos(elapsed.as_nanos()).after(MARGIN) < deadline
         }
-    }
-
-    #[inline]
-    #[expect(clippy::cast_sign_loss, reason = "the monotonic clock counts up from boot")]
-    fn nanos() -> u64 {
-        let now = clock_gettime(ClockId::MonotonicCoarse);
-        (now.tv_sec as u64).wrapping_mul(1_000_000_000).wrapping_add(now.tv_nsec as u64)
     }
 }
 

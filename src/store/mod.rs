@@ -22,7 +22,7 @@ use crate::stats::{ReadCounters, Stats};
 use crate::sync::{OnceLock, RwLock};
 
 use bound::{Bound, Place};
-use shard::{Landing, Shard};
+use shard::Shard;
 
 /// A bounded cache has one shard for this many entries, and up to twice as many have one in all:
 /// there the order of eviction is exact.
@@ -421,13 +421,9 @@ impl<K: Eq, V: Clone, F> Store<K, V, F> {
             let mut shard = self.slot(hash).shard.write();
             let now = self.clock.now();
             self.bound.release(shard.tidy(now, removed));
-            match shard.clear_for_landing(hash, generation, removed) {
-                Landing::Fenced => {
-                    shard.stats.compute_time += now.since(begun);
-                    return None;
-                }
-                Landing::Vacated => place = Some(self.bound.vacated()),
-                Landing::Vacant => {}
+            if !shard.may_land(hash, generation) {
+                shard.stats.compute_time += now.since(begun);
+                return None;
             }
             place = place.or_else(|| self.room_in(&mut shard, now, removed));
             if let Some(place) = place.take() {

@@ -348,23 +348,10 @@ impl<K, V, F> Shard<K, V, F> {
         Some(flight.remove().0.key)
     }
 
-    /// Whether the flight is still that of its key; if so, removes what stands in its way there.
-    pub(super) fn clear_for_landing(
-        &mut self,
-        hash: u64,
-        generation: u64,
-        removed: &mut Leftovers<K, V>,
-    ) -> Landing
-    where
-        K: Eq,
-    {
-        let flight = self.flights.find(hash, |flight| flight.generation == generation);
-        let Some(flight) = flight else { return Landing::Fenced };
-        // A fresh value would have fenced the flight off: this one's time is over.
-        let expired = self.table.find(hash, |entry| entry.key == flight.key);
-        let Some(token) = expired.map(|entry| entry.token) else { return Landing::Vacant };
-        self.expire(token, removed);
-        Landing::Vacated
+    /// Whether a flight is still that of its key. Then nothing fresh stands under the key: what is
+    /// stored there fences the flight off, and what had expired was removed when it began.
+    pub(super) fn may_land(&self, hash: u64, generation: u64) -> bool {
+        self.flights.find(hash, |flight| flight.generation == generation).is_some()
     }
 
     /// Fences off the flight of a key: its outcome will not be stored.
@@ -382,15 +369,6 @@ impl<K, V, F> Shard<K, V, F> {
             removed.key(found.remove().0.key);
         }
     }
-}
-
-/// Whether a flight may store its value.
-pub(super) enum Landing {
-    /// A write came first.
-    Fenced,
-    Vacant,
-    /// An expired entry was removed: its place is free.
-    Vacated,
 }
 
 /// Iteration, a few nodes at a time.
