@@ -14,6 +14,7 @@ pub(crate) struct Tick(u64);
 impl Tick {
     pub(crate) const START: Self = Self(0);
     pub(crate) const NEVER: Self = Self(u64::MAX);
+    const LAST: Self = Self(u64::MAX - 1);
 
     pub(crate) const fn from_nanos(nanos: u64) -> Self {
         Self(nanos)
@@ -55,13 +56,14 @@ impl Clock {
         }
     }
 
-    /// The time now, exactly.
+    /// The time now, exactly. Never "never", also when virtual time has moved that far.
     pub(crate) fn now(&self) -> Tick {
         let now = match &self.source {
             Source::System(_) => system_now(),
             Source::Runtime(runtime) => runtime.now(),
         };
-        Tick::START.after(now.saturating_duration_since(self.origin))
+        let now = Tick::START.after(now.saturating_duration_since(self.origin));
+        now.min(Tick::LAST)
     }
 
     /// Whether `deadline` is past. Exact, and cheap while it is far away.

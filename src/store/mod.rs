@@ -340,10 +340,14 @@ impl<K: Eq, V, F> Store<K, V, F> {
 
     /// Removes everything.
     pub(crate) fn clear(&self) {
-        for slot in &self.shards {
+        let clear = |slot: &Slot<K, V, F>| {
             let spent = slot.shard.write().clear();
             self.bound.release(spent.len());
-        }
+            spent
+        };
+        // Dropped when all shards are empty: a destructor may panic.
+        let spent: Vec<_> = self.shards.iter().map(clear).collect();
+        drop(spent);
     }
 
     /// A place for one entry in this shard: a free one, or that of an entry it gives up.
