@@ -150,7 +150,8 @@ where
     /// # Panics
     ///
     /// Panics if the compute panics, or asks this cache for its own key.
-    /// [`try_get_or_compute`](Self::try_get_or_compute) returns an error instead.
+    /// [`try_get_or_compute`](Self::try_get_or_compute) returns an error instead; use it inside
+    /// computes that may come back to their own key, or the panic hides the reason.
     ///
     /// # Cancel safety
     ///

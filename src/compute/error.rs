@@ -8,6 +8,9 @@ use std::sync::Arc;
 ///
 /// Every caller that waited for the same compute gets the same error, so the error of the compute
 /// itself comes in an [`Arc`].
+///
+/// It is an [`Error`] if `E` is one. For an `E` that is none, such as `anyhow::Error`, pass the
+/// message on: `.map_err(|error| anyhow::anyhow!("{error:#}"))`.
 #[derive(Debug)]
 #[non_exhaustive]
 pub enum ComputeError<E> {
@@ -20,6 +23,17 @@ pub enum ComputeError<E> {
     /// The compute of a key asked for that same key, directly or through the computes of other
     /// keys: waiting would never have ended.
     Recursive,
+}
+
+impl<E> ComputeError<E> {
+    /// The error that the compute itself returned, if that is what happened.
+    #[must_use]
+    pub fn failed(&self) -> Option<&E> {
+        match self {
+            Self::Failed(error) => Some(error),
+            _ => None,
+        }
+    }
 }
 
 impl<E> Clone for ComputeError<E> {
@@ -36,6 +50,7 @@ impl<E> Clone for ComputeError<E> {
 impl<E: fmt::Display> fmt::Display for ComputeError<E> {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
+            // With the caller's flags: `{:#}` means something to many errors.
             Self::Failed(error) => error.fmt(formatter),
             Self::Panicked(message) => write!(formatter, "the compute panicked: {message}"),
             Self::TimedOut => formatter.write_str("the compute took longer than it was given"),

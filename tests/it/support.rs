@@ -149,6 +149,10 @@ impl VirtualTime {
     }
 
     /// Moves the clock and lets background work run until it has nothing to do.
+    #[cfg_attr(
+        not(feature = "tokio"),
+        expect(clippy::unused_async, reason = "tokio's clock is moved by a future")
+    )]
     pub(crate) async fn advance(&self, duration: Duration) {
         match self {
             Self::Manual(manual) => manual.advance(duration),
@@ -173,18 +177,18 @@ impl VirtualTime {
 /// Holds computes up until it is opened.
 #[derive(Clone)]
 pub(crate) struct Gate {
-    opener: Arc<std::sync::Mutex<Option<oneshot::Sender<()>>>>,
+    bar: Arc<std::sync::Mutex<Option<oneshot::Sender<()>>>>,
     opened: Shared<oneshot::Receiver<()>>,
 }
 
 impl Gate {
     pub(crate) fn new() -> Self {
-        let (opener, opened) = oneshot::channel();
-        Self { opener: Arc::new(std::sync::Mutex::new(Some(opener))), opened: opened.shared() }
+        let (bar, opened) = oneshot::channel();
+        Self { bar: Arc::new(std::sync::Mutex::new(Some(bar))), opened: opened.shared() }
     }
 
     pub(crate) fn open(&self) {
-        self.opener.lock().expect("no panic at the gate").take();
+        self.bar.lock().expect("no panic at the gate").take();
     }
 
     /// Completes when the gate is open.
