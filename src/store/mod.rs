@@ -246,10 +246,13 @@ impl<K: Eq, V, F> Store<K, V, F> {
             shard.fence(hash, &key, removed);
             match shard.replace(hash, &key, value, deadline, now) {
                 Ok(old) => return (Some(old), deadline),
-                Err(unused) => value = unused,
-            }
-            if shard.remove_expired(hash, &key, now, removed) {
-                place = Some(self.bound.vacated());
+                Err((unused, expired)) => {
+                    value = unused;
+                    if let Some(token) = expired {
+                        shard.expire(token, removed);
+                        place = Some(self.bound.vacated());
+                    }
+                }
             }
             place = place.or_else(|| self.room_in(&mut shard, now, removed));
             if let Some(place) = place.take() {

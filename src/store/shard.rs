@@ -125,7 +125,9 @@ impl<K, V, F> Shard<K, V, F> {
         self.table.find(hash, |entry| key.equivalent(&entry.key))
     }
 
-    /// Overwrites a fresh value in its place. Gives the new one back if there is none to overwrite.
+    /// Overwrites a fresh value in its place. If there is none, gives the new one back, and tells
+    /// which entry stands there whose time is over.
+    #[inline]
     pub(super) fn replace<Q: Equivalent<K> + ?Sized>(
         &mut self,
         hash: u64,
@@ -133,9 +135,12 @@ impl<K, V, F> Shard<K, V, F> {
         value: V,
         deadline: Tick,
         now: Tick,
-    ) -> Result<V, V> {
+    ) -> Result<V, (V, Option<Token>)> {
         let entry = self.table.find_mut(hash, |entry| key.equivalent(&entry.key));
-        let Some(entry) = entry.filter(|entry| entry.deadline > now) else { return Err(value) };
+        let Some(entry) = entry else { return Err((value, None)) };
+        if entry.deadline <= now {
+            return Err((value, Some(entry.token)));
+        }
         self.last_version = self.last_version.wrapping_add(1);
         entry.version = self.last_version;
         let old_deadline = std::mem::replace(&mut entry.deadline, deadline);
@@ -208,7 +213,11 @@ impl<K, V, F> Shard<K, V, F> {
     }
 
     /// The share of cleaning that each write does. Returns how many entries it removed.
+    #[inline]
     pub(super) fn tidy(&mut self, now: Tick, removed: &mut Leftovers<K, V>) -> usize {
+        if self.wheel.is_tidy(now) {
+            return 0;
+        }
         self.wheel.advance_over_past(&mut self.nodes, now);
         self.expire_staged(now, WRITE_BUDGET, removed).expired
     }
@@ -248,7 +257,7 @@ impl<K, V, F> Shard<K, V, F> {
         Some(true)
     }
 
-    fn expire(&mut self, token: Token, removed: &mut Leftovers<K, V>) {
+    pub(super) fn expire(&mut self, token: Token, removed: &mut Leftovers<K, V>) {
         let entry = self.take(token);
         removed.entry(entry.key, entry.value);
         self.stats.expirations += 1;
@@ -355,6 +364,7 @@ impl<K, V, F> Shard<K, V, F> {
     }
 
     /// Fences off the flight of a key: its outcome will not be stored.
+    #[inline]
     pub(super) fn fence<Q: Equivalent<K> + ?Sized>(
         &mut self,
         hash: u64,

@@ -43,6 +43,8 @@ pub(crate) struct Wheel {
     occupied: [u64; LEVELS],
     /// The slot of the lowest level, counted from the start, up to which all is staged.
     reached: u64,
+    /// No occupied slot begins before this one.
+    next_begins: u64,
     armed: usize,
 }
 
@@ -59,9 +61,14 @@ impl Slot {
     }
 }
 
+/// The last slot of the lowest level whose time is over by `now`.
+fn past_slot(now: Tick) -> u64 {
+    (now.nanos() >> SLOT_NANOS_BITS).saturating_sub(1)
+}
+
 impl Wheel {
     pub(super) const fn new() -> Self {
-        Self { rings: Rings::new(), occupied: [0; LEVELS], reached: 0, armed: 0 }
+        Self { rings: Rings::new(), occupied: [0; LEVELS], reached: 0, next_begins: 0, armed: 0 }
     }
 
     pub(super) fn is_empty(&self) -> bool {
@@ -85,6 +92,7 @@ impl Wheel {
         self.rings.ensure(rings);
         self.rings.push_back(nodes, slot.ring(), token);
         self.occupied[slot.level] |= 1 << slot.index;
+        self.next_begins = self.next_begins.min(slot.begins);
         self.armed += 1;
     }
 
@@ -105,13 +113,15 @@ impl Wheel {
         self.stage_through(nodes, now.nanos() >> SLOT_NANOS_BITS);
     }
 
-    /// Stages every slot whose time is over by `now`. Costs next to nothing when called again
-    /// within the same slot.
+    /// Stages every slot whose time is over by `now`.
     pub(super) fn advance_over_past(&mut self, nodes: &mut Slab<Node>, now: Tick) {
-        let past = (now.nanos() >> SLOT_NANOS_BITS).saturating_sub(1);
-        if past > self.reached {
-            self.stage_through(nodes, past);
-        }
+        self.stage_through(nodes, past_slot(now));
+    }
+
+    /// Whether nothing is staged, and no slot's time was over by `now` when this was last not so.
+    #[inline]
+    pub(super) fn is_tidy(&self, now: Tick) -> bool {
+        past_slot(now) <= self.reached && self.rings.front(STAGED).is_none()
     }
 
     /// Takes out a staged node. Unless its moment has come, the caller arms it again.
@@ -139,7 +149,15 @@ impl Wheel {
     }
 
     fn stage_through(&mut self, nodes: &mut Slab<Node>, limit: u64) {
-        while let Some(slot) = self.first_slot().filter(|slot| slot.begins <= limit) {
+        while self.next_begins <= limit {
+            let Some(slot) = self.first_slot() else {
+                self.next_begins = u64::MAX;
+                break;
+            };
+            self.next_begins = slot.begins;
+            if slot.begins > limit {
+                break;
+            }
             self.reached = self.reached.max(slot.begins);
             self.rings.append(nodes, slot.ring(), STAGED);
             self.occupied[slot.level] &= !(1 << slot.index);
@@ -149,11 +167,13 @@ impl Wheel {
 
     /// The slot for a moment: on the level of the highest digit in which it differs from `reached`.
     fn slot_of(&self, moment: Tick) -> Slot {
-        let begins = (moment.nanos() >> SLOT_NANOS_BITS).max(self.reached);
-        let differing = u64::BITS - (begins ^ self.reached).leading_zeros();
+        let moment = (moment.nanos() >> SLOT_NANOS_BITS).max(self.reached);
+        let differing = u64::BITS - (moment ^ self.reached).leading_zeros();
         let level = differing.saturating_sub(1) / LEVEL_BITS;
-        let index = u32::try_from(begins >> (level * LEVEL_BITS) & u64::from(SLOTS - 1));
-        Slot { level: level as usize, index: index.expect("a digit has six bits"), begins }
+        let shift = level * LEVEL_BITS;
+        let index = u32::try_from(moment >> shift & u64::from(SLOTS - 1));
+        let index = index.expect("a digit has six bits");
+        Slot { level: level as usize, index, begins: moment >> shift << shift }
     }
 
     /// The occupied slot whose time begins first. It is on the lowest occupied level, because a
@@ -181,6 +201,7 @@ impl Wheel {
         assert_eq!(armed, self.armed, "the wheel counts its nodes");
         armed -=
             std::iter::successors(self.rings.front(STAGED), |t| self.rings.next(nodes, *t)).count();
+        assert!(self.first_slot().is_none_or(|slot| self.next_begins <= slot.begins));
         for (level, index) in (0..LEVELS).flat_map(|level| (0..SLOTS).map(move |i| (level, i))) {
             let ring = Slot { level, index, begins: 0 }.ring();
             let is_occupied = self.occupied[level] & (1 << index) != 0;
