@@ -216,3 +216,93 @@ impl Wheel {
         assert_eq!(armed, 0, "every armed node is in a slot");
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+
+    use proptest::prelude::*;
+
+    use super::*;
+
+    #[derive(Clone, Debug)]
+    enum Step {
+        Arm { node: usize, in_nanos: u64 },
+        Disarm { node: usize },
+        Advance { nanos: u64 },
+    }
+
+    const NODES: usize = 12;
+
+    /// Spans of every size, and those at the borders of slots and turns.
+    fn nanos() -> impl Strategy<Value = u64> {
+        let any_size = (0..64_u32, any::<u64>()).prop_map(|(bits, random)| random >> bits);
+        let border = (20..64_u32, 0..3_u64).prop_map(|(bits, off)| (1 << bits) - 1 + off);
+        prop_oneof![any_size, border, Just(0)]
+    }
+
+    fn steps() -> impl Strategy<Value = Vec<Step>> {
+        let step = prop_oneof![
+            3 => (0..NODES, nanos()).prop_map(|(node, in_nanos)| Step::Arm { node, in_nanos }),
+            1 => (0..NODES).prop_map(|node| Step::Disarm { node }),
+            2 => nanos().prop_map(|nanos| Step::Advance { nanos }),
+        ];
+        prop::collection::vec(step, 1..60)
+    }
+
+    /// Takes out what is due, and arms the rest again, as a shard does.
+    fn expire(wheel: &mut Wheel, nodes: &mut Slab<Node>, now: Tick) -> Vec<usize> {
+        let mut due = Vec::new();
+        wheel.advance(nodes, now);
+        while let Some(token) = wheel.take_staged(nodes) {
+            let alarm = nodes[token.index()].alarm;
+            if alarm > now {
+                wheel.arm(nodes, token, alarm);
+            } else {
+                due.push(token.index());
+            }
+        }
+        due.sort_unstable();
+        due
+    }
+
+    proptest! {
+        #[test]
+        fn nodes_are_due_at_their_moment_and_not_before(steps in steps()) {
+            let mut nodes = Slab::new();
+            let tokens: Vec<Token> = (0..NODES).map(Token::node).collect();
+            for token in &tokens {
+                nodes.insert(Node::new(0, *token));
+            }
+            let (mut wheel, mut now) = (Wheel::new(), Tick::START);
+            let mut model: BTreeMap<usize, Tick> = BTreeMap::new();
+            for step in steps {
+                match step {
+                    Step::Arm { node, in_nanos } => {
+                        let moment = Tick::from_nanos(now.nanos().saturating_add(in_nanos));
+                        wheel.arm(&mut nodes, tokens[node], moment);
+                        model.remove(&node);
+                        if moment != Tick::NEVER {
+                            model.insert(node, moment);
+                        }
+                    }
+                    Step::Disarm { node } => {
+                        wheel.disarm(&mut nodes, tokens[node]);
+                        model.remove(&node);
+                    }
+                    Step::Advance { nanos } => {
+                        let later = now.nanos().saturating_add(nanos).min(u64::MAX - 1);
+                        now = Tick::from_nanos(later);
+                        let due = expire(&mut wheel, &mut nodes, now);
+                        let expected: Vec<usize> =
+                            model.iter().filter(|(_, at)| **at <= now).map(|(node, _)| *node).collect();
+                        prop_assert_eq!(due, expected);
+                        model.retain(|_, at| *at > now);
+                    }
+                }
+                wheel.validate(&nodes);
+                prop_assert_eq!(wheel.next_alarm(&nodes), model.values().min().copied());
+            }
+        }
+    }
+}
