@@ -199,9 +199,9 @@
 //!    is not stored, and is not joined by later callers.
 //! 8. A compute that asks its own cache for its own key gets [`ComputeError::Recursive`], also
 //!    through other keys, instead of hanging. What it spawns as another task is not seen.
-//! 9. No user code runs under a lock but `Hash`, `Eq`, `V::clone` and the runtime's clock
-//!    ([`Timer::now`](runtime::Timer::now)), so these must not call the cache. If user code panics,
-//!    the cache stays whole.
+//! 9. No user code runs under a lock but `Hash`, `Eq`, `V::clone`, for [`iter`](Cache::iter)
+//!    `K::clone`, and the runtime's clock ([`Timer::now`](runtime::Timer::now)), so these must not
+//!    call the cache. If user code panics, the cache stays whole.
 //! 10. The cache stays correct when its runtime is gone; only promptness is lost.
 //! 11. Dropping the last handle frees everything at once and ends the background task.
 //! 12. No call does unbounded maintenance, and the background task works in small batches and
