@@ -38,11 +38,12 @@ pub(crate) struct Store<K, V, F> {
     clock: Clock,
 }
 
-/// A shard in cache lines of its own.
-#[repr(align(128))]
+/// A shard in cache lines of its own. What a hit writes, the counters and the lock, shares one; the
+/// table's head comes right after.
+#[repr(C, align(128))]
 struct Slot<K, V, F> {
-    shard: RwLock<Shard<K, V, F>>,
     reads: ReadCounters,
+    shard: RwLock<Shard<K, V, F>>,
 }
 
 /// What a request found.
@@ -95,7 +96,7 @@ impl<K, V, F> Store<K, V, F> {
         let slot = || {
             let mut shard = Shard::new();
             let reserved = capacity == 0 || shard.reserve(capacity);
-            reserved.then(|| Slot { shard: RwLock::new(shard), reads: ReadCounters::default() })
+            reserved.then(|| Slot { reads: ReadCounters::default(), shard: RwLock::new(shard) })
         };
         let shards = (0..count).map(|_| slot()).collect::<Option<_>>()?;
         Some(Self { shards, bound: Bound::new(max_size), clock })

@@ -41,6 +41,8 @@ struct Flight<K, F> {
     handle: F,
 }
 
+/// The table comes first, next to the lock: a hit reads nothing else of it.
+#[repr(C)]
 pub(super) struct Shard<K, V, F> {
     table: HashTable<Entry<K, V>>,
     nodes: Slab<Node>,
