@@ -15,6 +15,7 @@ use crate::expiry::Lifetime;
 use crate::hash::DefaultHashBuilder;
 use crate::iter::Iter;
 use crate::key::{Borrowed, Owned};
+use crate::panic::Postponed;
 use crate::scope::Scope;
 use crate::stats::Stats;
 use crate::store::{Leftovers, Look, Sweep};
@@ -81,7 +82,7 @@ where
     /// Overwriting a fresh value keeps the entry's place in the order of eviction, and its key. A
     /// compute that is running for the key goes on for those who wait for it, but is not stored.
     pub fn insert(&self, key: K, value: V) -> Option<V> {
-        self.engine.insert(key, value, Lifetime::Default)
+        self.engine.insert(Owned(key), value, Lifetime::Default)
     }
 
     /// Removes the entry and returns its value, if it is fresh.
@@ -286,10 +287,14 @@ where
     pub fn cleanup(&self) -> usize {
         let mut sweep = Sweep::default();
         let mut removed = Leftovers::new();
-        while self.engine.store.sweep(&mut sweep, &mut removed) {
-            removed.clear();
+        let mut postponed = Postponed::default();
+        loop {
+            let goes_on = self.engine.store.sweep(&mut sweep, &mut removed);
+            postponed.run(|| removed.clear());
+            if !goes_on {
+                return sweep.removed;
+            }
         }
-        sweep.removed
     }
 
     /// Ends the background work and waits for its end.

@@ -5,9 +5,10 @@ use std::hash::{BuildHasher, Hash};
 use hashbrown::Equivalent;
 
 use crate::clock::{Clock, Tick};
-use crate::compute::contain;
 use crate::compute::flight::{FlightHandle, Ground};
 use crate::expiry::{Expiry, Lifetime};
+use crate::key::Source;
+use crate::panic::contain;
 use crate::store::{Leftovers, Store, Sweep, Ticket};
 use crate::sweeper::{Sweepable, Sweeper};
 
@@ -35,12 +36,27 @@ impl<K: Hash + Eq, V: Clone, S: BuildHasher> Engine<K, V, S> {
     }
 
     /// Stores a value; returns the fresh one that it replaced.
-    pub(crate) fn insert(&self, key: K, value: V, lifetime: Lifetime<V>) -> Option<V> {
+    pub(crate) fn insert<P>(&self, key: P, value: V, lifetime: Lifetime<V>) -> Option<V>
+    where
+        P: Source<K, Lookup: Hash>,
+    {
         let ttl = self.expiry.ttl(lifetime, &value);
-        let hash = self.hash(&key);
+        let hash = self.hash(key.lookup());
         let mut removed = Leftovers::new();
-        let (old, deadline) = self.store.insert(hash, key, value, ttl, &mut removed);
+        let mut value = value;
+        if !P::IS_OWNED {
+            match self.store.overwrite(hash, key.lookup(), value, ttl, &mut removed) {
+                Ok((old, deadline)) => {
+                    self.written(deadline);
+                    drop(removed);
+                    return Some(old);
+                }
+                Err(unused) => value = unused,
+            }
+        }
+        let (old, deadline) = self.store.insert(hash, key.into_key(), value, ttl, &mut removed);
         self.written(deadline);
+        drop(removed);
         old
     }
 
@@ -53,6 +69,7 @@ impl<K: Hash + Eq, V: Clone, S: BuildHasher> Engine<K, V, S> {
         match self.store.insert_if_absent(hash, key, copy, ttl, &mut removed) {
             Ok(deadline) => {
                 self.written(deadline);
+                drop(removed);
                 value
             }
             Err(present) => present,

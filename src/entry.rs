@@ -75,7 +75,7 @@ where
 {
     /// Stores `value` and returns the fresh value it replaced, as [`Cache::insert`] does.
     pub fn insert(self, value: V) -> Option<V> {
-        self.cache.engine.insert(self.key.into_key(), value, self.lifetime)
+        self.cache.engine.insert(self.key, value, self.lifetime)
     }
 
     /// Returns the fresh value that is there, or else stores `value` and returns it.

@@ -1,23 +1,24 @@
 //! Iter: walks through the fresh entries, holding no lock between items.
 
 use std::hash::{BuildHasher, Hash};
+use std::iter::{Zip, zip};
 use std::vec;
 
 use crate::cache::Cache;
 use crate::clock::Tick;
-use crate::store::Position;
+use crate::store::{Copies, Position};
 
 pub(crate) struct Iter<K, V, S> {
     cache: Cache<K, V, S>,
     /// Copies that were made under the lock, with their deadlines.
-    batch: vec::IntoIter<(K, V, Tick)>,
+    batch: Zip<vec::IntoIter<K>, vec::IntoIter<(V, Tick)>>,
     /// Where the next batch begins; `None` at the end.
     position: Option<Position>,
 }
 
 impl<K, V, S> Iter<K, V, S> {
     pub(crate) fn new(cache: Cache<K, V, S>) -> Self {
-        Self { cache, batch: Vec::new().into_iter(), position: Some(Position::default()) }
+        Self { cache, batch: zip(Vec::new(), Vec::new()), position: Some(Position::default()) }
     }
 }
 
@@ -33,13 +34,13 @@ where
         let store = &self.cache.engine.store;
         loop {
             // A copy may expire while it waits for its turn.
-            let fresh = |(_, _, deadline): &(K, V, Tick)| !store.clock().has_passed(*deadline);
-            if let Some((key, value, _)) = self.batch.find(fresh) {
+            let fresh = |(_, (_, deadline)): &(K, (V, Tick))| !store.clock().has_passed(*deadline);
+            if let Some((key, (value, _))) = self.batch.find(fresh) {
                 return Some((key, value));
             }
-            let mut batch = Vec::new();
-            self.position = store.copy(self.position?, &mut batch);
-            self.batch = batch.into_iter();
+            let mut copies = Copies { keys: Vec::new(), values: Vec::new() };
+            self.position = store.copy(self.position?, &mut copies);
+            self.batch = zip(copies.keys, copies.values);
         }
     }
 }

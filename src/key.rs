@@ -19,6 +19,10 @@ pub trait Source<K>: sealed::Sealed {
     /// What the key is looked up by.
     type Lookup: Equivalent<K> + ?Sized;
 
+    /// Whether the key to store is there already.
+    #[doc(hidden)]
+    const IS_OWNED: bool;
+
     /// The key to look up.
     fn lookup(&self) -> &Self::Lookup;
 
@@ -28,6 +32,8 @@ pub trait Source<K>: sealed::Sealed {
 
 impl<K: Eq> Source<K> for Owned<K> {
     type Lookup = K;
+
+    const IS_OWNED: bool = true;
 
     fn lookup(&self) -> &K {
         &self.0
@@ -43,6 +49,8 @@ where
     Q: Equivalent<K> + ToOwned<Owned = K> + ?Sized,
 {
     type Lookup = Q;
+
+    const IS_OWNED: bool = false;
 
     fn lookup(&self) -> &Q {
         self.0

@@ -245,6 +245,7 @@ mod expiry;
 mod hash;
 mod iter;
 pub mod key;
+mod panic;
 pub mod runtime;
 mod scope;
 mod stats;

@@ -14,7 +14,7 @@ use event_listener::Event;
 use futures::future::{BoxFuture, select};
 
 use crate::clock::{Clock, Tick};
-use crate::compute::contain;
+use crate::panic::contain;
 use crate::runtime::{Runtime, Task};
 use crate::store::Sweep;
 use crate::sync::{Arc, AtomicBool, AtomicU64, Ordering, Weak};
@@ -265,7 +265,8 @@ impl Rounds {
             }
             let goes_on = target.sweep(&mut sweep);
             self.swept_at = Some(target.clock().now());
-            drop(target);
+            // Perhaps the last handle has gone meanwhile: then everything is dropped here.
+            let _ = contain(|| drop(target));
             if !goes_on {
                 return;
             }

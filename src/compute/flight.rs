@@ -15,10 +15,10 @@ use futures::future::{BoxFuture, Shared, WeakShared};
 use futures::task::waker;
 
 use crate::expiry::Lifetime;
+use crate::panic::contain;
 use crate::store::Ticket;
 use crate::sync::{Arc, Mutex, Weak};
 
-use super::panic::contain;
 use super::recursion::{Dependency, Polling};
 use super::signal::{AnySignal, Progress, Signal};
 

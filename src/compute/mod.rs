@@ -2,11 +2,8 @@
 
 pub(crate) mod error;
 pub(crate) mod flight;
-mod panic;
 mod recursion;
 mod signal;
-
-pub(crate) use panic::contain;
 
 use std::future::Future;
 
@@ -156,16 +153,21 @@ where
             FlightHandle::new(ticket, ground, lifetime)
         };
         match self.store.begin(self.hash, key, FlightHandle::join, lead, &mut removed) {
-            Begun::Found(value) => self.hit(value),
+            Begun::Found(value) => {
+                drop(removed);
+                self.hit(value)
+            }
             Begun::Joined(waiter, key) => {
+                drop(removed);
                 self.key = Key::Owned(key);
                 self.joined(waiter)
             }
             Begun::Leads(waiter) => {
                 self.count_miss();
-                drop(removed);
                 let make = make.take().expect("a request leads once");
                 waiter.launch(|| into_outcome(make()));
+                // Not before, and not later: it may take long, ask for the key, or panic.
+                drop(removed);
                 Entered::Waits(waiter)
             }
         }

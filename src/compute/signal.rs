@@ -17,9 +17,9 @@ use std::task::Waker;
 use futures::task::ArcWake;
 use slab::Slab;
 
+use crate::panic::contain;
 use crate::sync::{Arc, AtomicU8, Mutex, Ordering};
 
-use super::panic::contain;
 use super::recursion::Dependencies;
 
 /// The compute has been woken, or is new, and has not been polled since.
@@ -83,9 +83,10 @@ impl<C: ?Sized> Signal<C> {
         drop(waker);
     }
 
-    /// The compute is there, to be polled for the first time.
+    /// The compute is there, to be polled for the first time, by whoever waits.
     pub(super) fn launch(&self) {
         self.state.fetch_or(WOKEN, Ordering::SeqCst);
+        self.wake_all();
     }
 
     /// A handle begins to poll: wakes from here on are noted.

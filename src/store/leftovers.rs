@@ -1,33 +1,62 @@
 //! What an operation took out of a shard, to be dropped when the shard's lock is released.
 
-/// Removed entries and keys. Their destructors are the user's code, which runs under no lock.
+use std::mem::{needs_drop, take};
+
+use crate::panic::Postponed;
+
+/// Removed entries and spare keys. Their destructors are the user's code, which runs under no lock.
+///
+/// If some of them panic, the others are dropped all the same, and then the first panic goes on.
 pub(crate) struct Leftovers<K, V> {
-    /// The common case, one entry, needs no allocation.
-    first: Option<(K, V)>,
-    rest: Vec<(K, V)>,
+    /// The common case, one of each, needs no allocation.
+    entry: Option<(K, V)>,
+    key: Option<K>,
+    entries: Vec<(K, V)>,
     keys: Vec<K>,
 }
 
 impl<K, V> Leftovers<K, V> {
     pub(crate) const fn new() -> Self {
-        Self { first: None, rest: Vec::new(), keys: Vec::new() }
+        Self { entry: None, key: None, entries: Vec::new(), keys: Vec::new() }
     }
 
     pub(super) fn entry(&mut self, key: K, value: V) {
-        match self.first {
-            None => self.first = Some((key, value)),
-            Some(_) => self.rest.push((key, value)),
+        match self.entry {
+            None => self.entry = Some((key, value)),
+            Some(_) => self.entries.push((key, value)),
         }
     }
 
     pub(super) fn key(&mut self, key: K) {
-        self.keys.push(key);
+        match self.key {
+            None => self.key = Some(key),
+            Some(_) => self.keys.push(key),
+        }
     }
 
     /// Drops what is held and keeps the room for more.
     pub(crate) fn clear(&mut self) {
-        self.first = None;
-        self.rest.clear();
-        self.keys.clear();
+        let mut postponed = Postponed::default();
+        let keys = take(&mut self.key).into_iter().chain(self.keys.drain(..));
+        keys.for_each(|key| postponed.run(|| drop(key)));
+        let entries = take(&mut self.entry).into_iter().chain(self.entries.drain(..));
+        drop_entries(entries, &mut postponed);
+    }
+}
+
+impl<K, V> Drop for Leftovers<K, V> {
+    #[inline]
+    fn drop(&mut self) {
+        if needs_drop::<K>() || needs_drop::<V>() {
+            self.clear();
+        }
+    }
+}
+
+/// Drops every key and every value, also when some of them panic.
+pub(super) fn drop_entries<K, V>(entries: impl Iterator<Item = (K, V)>, postponed: &mut Postponed) {
+    for (key, value) in entries {
+        postponed.run(|| drop(key));
+        postponed.run(|| drop(value));
     }
 }

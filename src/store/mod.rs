@@ -6,22 +6,30 @@
 
 mod bound;
 mod fifo;
+mod flights;
 mod leftovers;
 mod node;
 mod ring;
+mod room;
 mod shard;
+mod sweep;
 mod wheel;
+mod writes;
 
+pub(crate) use flights::{Begun, Ticket};
 pub(crate) use leftovers::Leftovers;
+pub(crate) use shard::Copies;
+pub(crate) use sweep::Sweep;
 
 use hashbrown::Equivalent;
 
 use crate::clock::{Clock, Tick};
 use crate::expiry::Ttl;
+use crate::panic::Postponed;
 use crate::stats::{ReadCounters, Stats};
 use crate::sync::{OnceLock, RwLock};
 
-use bound::{Bound, Place};
+use bound::Bound;
 use shard::Shard;
 
 /// A bounded cache has one shard for this many entries, and up to twice as many have one in all:
@@ -54,35 +62,9 @@ pub(crate) enum Look<V, J> {
     Absent,
 }
 
-/// How a request that found nothing began.
-pub(crate) enum Begun<K, V, J> {
-    /// A value had arrived meanwhile.
-    Found(V),
-    /// Another flight had begun meanwhile; the key is given back.
-    Joined(J, K),
-    Leads(J),
-}
-
-/// Names a flight: stored under its generation, a late outcome finds nothing.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct Ticket {
-    hash: u64,
-    generation: u64,
-    begun: Tick,
-}
-
 /// Which version of a value was seen.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Version(u32);
-
-/// A sweep over all shards, a batch at a time.
-#[derive(Default)]
-pub(crate) struct Sweep {
-    shard: usize,
-    begun: bool,
-    /// How many entries were removed so far.
-    pub(crate) removed: usize,
-}
 
 impl<K, V, F> Store<K, V, F> {
     /// `None` if there is no memory for `initial_capacity` entries.
@@ -128,6 +110,21 @@ impl<K, V, F> Store<K, V, F> {
         for slot in &self.shards {
             slot.shard.write().stats = Stats::default();
             slot.reads.reset();
+        }
+    }
+
+    /// Removes everything.
+    pub(crate) fn clear(&self) {
+        let clear = |slot: &Slot<K, V, F>| {
+            let spent = slot.shard.write().clear();
+            self.bound.release(spent.len());
+            spent
+        };
+        // Dropped when all shards are empty: a destructor may panic.
+        let mut spent: Vec<_> = self.shards.iter().map(clear).collect();
+        let mut postponed = Postponed::default();
+        for spent in &mut spent {
+            spent.drop_contents(&mut postponed);
         }
     }
 
@@ -227,276 +224,17 @@ impl<K, V: Clone, F> Store<K, V, F> {
     }
 }
 
-/// Writes. Each one fences off the flight of its key.
-impl<K: Eq, V, F> Store<K, V, F> {
-    /// Stores a value. Returns the fresh one it replaced, and the new deadline.
-    pub(crate) fn insert(
-        &self,
-        hash: u64,
-        key: K,
-        mut value: V,
-        ttl: Ttl,
-        removed: &mut Leftovers<K, V>,
-    ) -> (Option<V>, Tick) {
-        let mut place = None;
-        loop {
-            let mut shard = self.slot(hash).shard.write();
-            let now = self.now_for(&shard, ttl);
-            let deadline = ttl.deadline(now);
-            self.bound.release(shard.tidy(now, removed));
-            shard.fence(hash, &key, removed);
-            match shard.replace(hash, &key, value, deadline, now) {
-                Ok(old) => return (Some(old), deadline),
-                Err((unused, expired)) => {
-                    value = unused;
-                    if let Some(token) = expired {
-                        shard.expire(token, removed);
-                        place = Some(self.bound.vacated());
-                    }
-                }
-            }
-            place = place.or_else(|| self.room_in(&mut shard, now, removed));
-            if let Some(place) = place.take() {
-                shard.add(hash, key, value, deadline);
-                place.used();
-                return (None, deadline);
-            }
-            drop(shard);
-            place = self.room_elsewhere(hash, removed);
-        }
-    }
-
-    /// Stores a value unless there is a fresh one, which it returns a copy of.
-    pub(crate) fn insert_if_absent(
-        &self,
-        hash: u64,
-        key: K,
-        value: V,
-        ttl: Ttl,
-        removed: &mut Leftovers<K, V>,
-    ) -> Result<Tick, V>
-    where
-        V: Clone,
-    {
-        let mut place = None;
-        loop {
-            let mut shard = self.slot(hash).shard.write();
-            let now = self.now_for(&shard, ttl);
-            if let Some(entry) = shard.find(hash, &key).filter(|entry| entry.deadline > now) {
-                return Err(entry.value.clone());
-            }
-            self.bound.release(shard.tidy(now, removed));
-            shard.fence(hash, &key, removed);
-            if shard.remove_expired(hash, &key, now, removed) {
-                place = Some(self.bound.vacated());
-            }
-            place = place.or_else(|| self.room_in(&mut shard, now, removed));
-            if let Some(place) = place.take() {
-                let deadline = ttl.deadline(now);
-                shard.add(hash, key, value, deadline);
-                place.used();
-                return Ok(deadline);
-            }
-            drop(shard);
-            place = self.room_elsewhere(hash, removed);
-        }
-    }
-
-    /// Removes the entry and returns it, if it is fresh.
-    pub(crate) fn remove<Q: Equivalent<K> + ?Sized>(
-        &self,
-        hash: u64,
-        key: &Q,
-        removed: &mut Leftovers<K, V>,
-    ) -> Option<(K, V)> {
-        let mut shard = self.slot(hash).shard.write();
-        shard.fence(hash, key, removed);
-        let entry = shard.remove(hash, key)?;
-        let place = self.bound.vacated();
-        if self.clock.has_passed(entry.deadline) {
-            shard.stats.expirations += 1;
-            removed.entry(entry.key, entry.value);
-            return None;
-        }
-        drop(shard);
-        drop(place);
-        Some((entry.key, entry.value))
-    }
-
-    /// Removes the entry if it still holds the value of this version.
-    pub(crate) fn remove_version<Q: Equivalent<K> + ?Sized>(
-        &self,
-        hash: u64,
-        key: &Q,
-        version: Version,
-        removed: &mut Leftovers<K, V>,
-    ) -> Option<(K, V)> {
-        let mut shard = self.slot(hash).shard.write();
-        let entry = shard.find(hash, key)?;
-        if Version(entry.version) != version || self.clock.has_passed(entry.deadline) {
-            return None;
-        }
-        shard.fence(hash, key, removed);
-        let entry = shard.remove(hash, key)?;
-        self.bound.release(1);
-        Some((entry.key, entry.value))
-    }
-
-    /// Removes everything.
-    pub(crate) fn clear(&self) {
-        let clear = |slot: &Slot<K, V, F>| {
-            let spent = slot.shard.write().clear();
-            self.bound.release(spent.len());
-            spent
-        };
-        // Dropped when all shards are empty: a destructor may panic.
-        let spent: Vec<_> = self.shards.iter().map(clear).collect();
-        drop(spent);
-    }
-
-    /// A place for one entry in this shard: a free one, or that of an entry it gives up.
-    fn room_in(
-        &self,
-        shard: &mut Shard<K, V, F>,
-        now: Tick,
-        removed: &mut Leftovers<K, V>,
-    ) -> Option<Place<'_>> {
-        let made = |made: bool| made.then(|| self.bound.vacated());
-        self.bound.reserve().or_else(|| made(shard.make_room(now, removed)))
-    }
-
-    /// A place given up by another shard than that of `hash`, which has nothing to give.
-    #[cold]
-    fn room_elsewhere(&self, hash: u64, removed: &mut Leftovers<K, V>) -> Option<Place<'_>> {
-        let (later, earlier) = (self.index(hash) + 1..self.shards.len(), 0..self.index(hash));
-        for index in later.chain(earlier) {
-            let mut shard = self.shards[index].shard.write();
-            let now = self.clock.now();
-            let place = self.room_in(&mut shard, now, removed);
-            if place.is_some() {
-                return place;
-            }
-        }
-        // All places are in the hands of other threads, between one shard and another.
-        std::thread::yield_now();
-        None
-    }
-}
-
-/// Flights.
-impl<K: Eq, V: Clone, F> Store<K, V, F> {
-    /// Looks again, now as a writer: the value, or the running flight, or else a new one.
-    pub(crate) fn begin<J>(
-        &self,
-        hash: u64,
-        key: K,
-        join: impl FnOnce(&F) -> Option<J>,
-        lead: impl FnOnce(Ticket) -> (F, J),
-        removed: &mut Leftovers<K, V>,
-    ) -> Begun<K, V, J> {
-        let mut shard = self.slot(hash).shard.write();
-        let now = self.clock.now();
-        if let Some(entry) = shard.find(hash, &key).filter(|entry| entry.deadline > now) {
-            return Begun::Found(entry.value.clone());
-        }
-        if let Some(joined) = shard.flight(hash, &key).and_then(join) {
-            return Begun::Joined(joined, key);
-        }
-        self.bound.release(usize::from(shard.remove_expired(hash, &key, now, removed)));
-        let mut leader = None;
-        let over = shard.begin_flight(hash, key, |generation| {
-            let (handle, joined) = lead(Ticket { hash, generation, begun: now });
-            leader = Some(joined);
-            handle
-        });
-        if let Some(key) = over {
-            removed.key(key);
-        }
-        Begun::Leads(leader.expect("a flight that begins calls its leader"))
-    }
-
-    /// Stores the value of a flight, unless a write came first. Returns the deadline if it did.
-    pub(crate) fn land(
-        &self,
-        ticket: Ticket,
-        value: V,
-        ttl: Ttl,
-        removed: &mut Leftovers<K, V>,
-    ) -> Option<Tick> {
-        let Ticket { hash, generation, begun } = ticket;
-        let mut place = None;
-        loop {
-            let mut shard = self.slot(hash).shard.write();
-            let now = self.clock.now();
-            self.bound.release(shard.tidy(now, removed));
-            if !shard.may_land(hash, generation) {
-                shard.stats.compute_time += now.since(begun);
-                return None;
-            }
-            place = place.or_else(|| self.room_in(&mut shard, now, removed));
-            if let Some(place) = place.take() {
-                let key = shard.end_flight(hash, generation).expect("the flight was there");
-                let deadline = ttl.deadline(now);
-                shard.add(hash, key, value, deadline);
-                place.used();
-                shard.stats.compute_time += now.since(begun);
-                return Some(deadline);
-            }
-            drop(shard);
-            place = self.room_elsewhere(hash, removed);
-        }
-    }
-
-    /// Ends a flight that brings no value: it failed, or was dropped.
-    pub(crate) fn ground(&self, ticket: Ticket, failed: bool) {
-        let Ticket { hash, generation, begun } = ticket;
-        let mut shard = self.slot(hash).shard.write();
-        shard.stats.compute_failures += u64::from(failed);
-        shard.stats.compute_time += self.clock.now().since(begun);
-        let key = shard.end_flight(hash, generation);
-        drop(shard);
-        drop(key);
-    }
-}
-
-/// Sweeps.
-impl<K, V, F> Store<K, V, F> {
-    /// Looks at the next batch of what may be due. Returns false when the sweep is at its end.
-    pub(crate) fn sweep(&self, sweep: &mut Sweep, removed: &mut Leftovers<K, V>) -> bool {
-        let Some(slot) = self.shards.get(sweep.shard) else { return false };
-        let mut shard = slot.shard.write();
-        let now = self.clock.now();
-        if !sweep.begun {
-            sweep.begun = true;
-            shard.advance(now);
-        }
-        let swept = shard.expire_staged(now, BATCH, removed);
-        self.bound.release(swept.expired);
-        sweep.removed += swept.expired;
-        if swept.examined == BATCH {
-            return true;
-        }
-        *sweep = Sweep { shard: sweep.shard + 1, begun: false, removed: sweep.removed };
-        let spent = shard.shrink();
-        drop(shard);
-        drop(spent);
-        sweep.shard < self.shards.len()
-    }
-
-    /// A moment by which nothing is due in any shard, and after which something may be.
-    pub(crate) fn next_alarm(&self) -> Option<Tick> {
-        self.shards.iter().filter_map(|slot| slot.shard.read().next_alarm()).min()
+impl<K, V, F> Drop for Store<K, V, F> {
+    fn drop(&mut self) {
+        // The tables would stop dropping at the first destructor that panics.
+        self.clear();
     }
 }
 
 /// Iteration.
 impl<K: Clone, V: Clone, F> Store<K, V, F> {
     /// Copies a batch of entries. Returns where the next one begins.
-    pub(crate) fn copy(
-        &self,
-        position: Position,
-        copies: &mut Vec<(K, V, Tick)>,
-    ) -> Option<Position> {
+    pub(crate) fn copy(&self, position: Position, copies: &mut Copies<K, V>) -> Option<Position> {
         let slot = self.shards.get(position.shard)?;
         let next = slot.shard.read().copy(position.node, BATCH, copies);
         Some(match next {

@@ -2,14 +2,17 @@
 //!
 //! A shard never locks, waits or reads a clock. What it removes goes to the caller's leftovers.
 
+use std::mem::{self, needs_drop};
+
 use hashbrown::{Equivalent, HashTable};
 use slab::Slab;
 
 use crate::clock::Tick;
+use crate::panic::Postponed;
 use crate::stats::Stats;
 
 use super::fifo::Fifo;
-use super::leftovers::Leftovers;
+use super::leftovers::{Leftovers, drop_entries};
 use super::node::Node;
 use super::ring::Token;
 use super::wheel::Wheel;
@@ -63,18 +66,28 @@ pub(super) struct Swept {
     pub(super) expired: usize,
 }
 
-/// Storage that is no longer used. Freeing it can take long: not under the lock.
+/// Storage that is no longer used. Freeing it can take long, and runs destructors: not under the
+/// lock.
 pub(super) struct Spent<K, V, F> {
     table: HashTable<Entry<K, V>>,
     #[expect(dead_code, reason = "held to be dropped")]
     nodes: Slab<Node>,
-    #[expect(dead_code, reason = "held to be dropped")]
     flights: HashTable<Flight<K, F>>,
 }
 
 impl<K, V, F> Spent<K, V, F> {
     pub(super) fn len(&self) -> usize {
         self.table.len()
+    }
+
+    /// Drops every key and value, also when some of them panic.
+    pub(super) fn drop_contents(&mut self, postponed: &mut Postponed) {
+        if needs_drop::<K>() || needs_drop::<V>() {
+            let flights = mem::take(&mut self.flights).into_iter();
+            flights.for_each(|flight| postponed.run(|| drop(flight)));
+            let entries = mem::take(&mut self.table).into_iter();
+            drop_entries(entries.map(|entry| (entry.key, entry.value)), postponed);
+        }
     }
 }
 
@@ -127,26 +140,27 @@ impl<K, V, F> Shard<K, V, F> {
         self.table.find(hash, |entry| key.equivalent(&entry.key))
     }
 
-    /// Overwrites a fresh value in its place. If there is none, gives the new one back, and tells
-    /// which entry stands there whose time is over.
+    /// Overwrites a fresh value in its place. If there is none, leaves the new one to the caller,
+    /// and tells which entry stands there whose time is over.
     #[inline]
     pub(super) fn replace<Q: Equivalent<K> + ?Sized>(
         &mut self,
         hash: u64,
         key: &Q,
-        value: V,
+        value: &mut Option<V>,
         deadline: Tick,
         now: Tick,
-    ) -> Result<V, (V, Option<Token>)> {
+    ) -> Result<V, Option<Token>> {
         let entry = self.table.find_mut(hash, |entry| key.equivalent(&entry.key));
-        let Some(entry) = entry else { return Err((value, None)) };
+        let Some(entry) = entry else { return Err(None) };
         if entry.deadline <= now {
-            return Err((value, Some(entry.token)));
+            return Err(Some(entry.token));
         }
+        let value = value.take().expect("a value is stored once");
         self.last_version = self.last_version.wrapping_add(1);
         entry.version = self.last_version;
-        let old_deadline = std::mem::replace(&mut entry.deadline, deadline);
-        let old_value = std::mem::replace(&mut entry.value, value);
+        let old_deadline = mem::replace(&mut entry.deadline, deadline);
+        let old_value = mem::replace(&mut entry.value, value);
         let token = entry.token;
         self.stats.inserts += 1;
         // An alarm is never later than the deadline: one that only moves later is left for the
@@ -169,6 +183,13 @@ impl<K, V, F> Shard<K, V, F> {
         let nodes = &self.nodes;
         self.table.insert_unique(hash, entry, |entry| nodes[entry.token.index()].hash);
         self.stats.inserts += 1;
+    }
+
+    /// Counts an entry that expired as soon as it was stored.
+    pub(super) fn pass_by(&mut self, key: K, value: V, removed: &mut Leftovers<K, V>) {
+        self.stats.inserts += 1;
+        self.stats.expirations += 1;
+        removed.entry(key, value);
     }
 
     pub(super) fn remove<Q: Equivalent<K> + ?Sized>(
@@ -284,7 +305,7 @@ impl<K, V, F> Shard<K, V, F> {
 
     /// Takes everything out, flights included.
     pub(super) fn clear(&mut self) -> Spent<K, V, F> {
-        let flights = std::mem::take(&mut self.flights);
+        let flights = mem::take(&mut self.flights);
         Spent { flights, ..self.take_entries() }
     }
 
@@ -292,8 +313,8 @@ impl<K, V, F> Shard<K, V, F> {
         self.order = Fifo::new();
         self.wheel = Wheel::new();
         Spent {
-            table: std::mem::take(&mut self.table),
-            nodes: std::mem::take(&mut self.nodes),
+            table: mem::take(&mut self.table),
+            nodes: mem::take(&mut self.nodes),
             flights: HashTable::new(),
         }
     }
@@ -332,24 +353,13 @@ impl<K, V, F> Shard<K, V, F> {
         Some(&flight.handle)
     }
 
-    /// Registers a flight, in place of a dead one if there is one. Returns the key that is over.
-    pub(super) fn begin_flight(
-        &mut self,
-        hash: u64,
-        key: K,
-        begin: impl FnOnce(u64) -> F,
-    ) -> Option<K>
-    where
-        K: Eq,
-    {
-        let dead = self.flights.find_entry(hash, |flight| flight.key == key).ok();
-        let dead = dead.map(|found| found.remove().0.key);
+    /// Registers a flight. There must be none for this key.
+    pub(super) fn begin_flight(&mut self, hash: u64, key: K, begin: impl FnOnce(u64) -> F) {
         self.last_generation += 1;
         let generation = self.last_generation;
         let flight = Flight { hash, generation, key, handle: begin(generation) };
         self.flights.insert_unique(hash, flight, |flight| flight.hash);
         self.stats.computes += 1;
-        dead
     }
 
     /// Takes a flight out, if a write has not done so before.
@@ -383,6 +393,12 @@ impl<K, V, F> Shard<K, V, F> {
     }
 }
 
+/// Copies of entries: keys, and in the same order values with their deadlines.
+pub(crate) struct Copies<K, V> {
+    pub(crate) keys: Vec<K>,
+    pub(crate) values: Vec<(V, Tick)>,
+}
+
 /// Iteration, a few nodes at a time.
 impl<K: Clone, V: Clone, F> Shard<K, V, F> {
     /// Copies the entries of up to `budget` nodes from index `from` on. Returns where to go on.
@@ -390,13 +406,15 @@ impl<K: Clone, V: Clone, F> Shard<K, V, F> {
         &self,
         from: usize,
         budget: usize,
-        copies: &mut Vec<(K, V, Tick)>,
+        copies: &mut Copies<K, V>,
     ) -> Option<usize> {
         let end = self.nodes.capacity().min(from.saturating_add(budget));
         for index in from..end {
             if self.nodes.contains(index) {
                 let entry = self.entry(Token::node(index));
-                copies.push((entry.key.clone(), entry.value.clone(), entry.deadline));
+                // One after the other: if the second panics, the first is dropped under no lock.
+                copies.keys.push(entry.key.clone());
+                copies.values.push((entry.value.clone(), entry.deadline));
             }
         }
         (end < self.nodes.capacity()).then_some(end)

@@ -18,6 +18,8 @@ mod manual;
 #[cfg(feature = "test-util")]
 mod model;
 mod operations;
+#[cfg(feature = "test-util")]
+mod panicking_code;
 mod runtimes;
 mod settings;
 mod statistics;

@@ -205,6 +205,11 @@ impl Model {
         let old = self.entries.get(&key).map(|(value, _)| *value);
         if old.is_none() {
             if self.entries.len() == self.max_size {
+                if deadline <= self.now {
+                    // No living entry makes way for one that is over already.
+                    self.unswept += 1;
+                    return None;
+                }
                 let victim = self.order.remove(0);
                 self.entries.remove(&victim);
                 self.counts.evictions += 1;

@@ -1,0 +1,96 @@
+//! Flights: how a compute begins, and how its value is stored unless a write came first.
+
+use crate::clock::Tick;
+use crate::expiry::Ttl;
+
+use super::Store;
+use super::leftovers::Leftovers;
+
+/// Names a flight: stored under its generation, a late outcome finds nothing.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Ticket {
+    hash: u64,
+    generation: u64,
+    begun: Tick,
+}
+
+/// How a request that found nothing began.
+pub(crate) enum Begun<K, V, J> {
+    /// A value had arrived meanwhile.
+    Found(V),
+    /// Another flight had begun meanwhile; the key is given back.
+    Joined(J, K),
+    Leads(J),
+}
+
+impl<K: Eq, V: Clone, F> Store<K, V, F> {
+    /// Looks again, now as a writer: the value, or the running flight, or else a new one.
+    pub(crate) fn begin<J>(
+        &self,
+        hash: u64,
+        key: K,
+        join: impl FnOnce(&F) -> Option<J>,
+        lead: impl FnOnce(Ticket) -> (F, J),
+        removed: &mut Leftovers<K, V>,
+    ) -> Begun<K, V, J> {
+        let mut shard = self.slot(hash).shard.write();
+        let now = self.clock.now();
+        if let Some(entry) = shard.find(hash, &key).filter(|entry| entry.deadline > now) {
+            return Begun::Found(entry.value.clone());
+        }
+        if let Some(joined) = shard.flight(hash, &key).and_then(join) {
+            return Begun::Joined(joined, key);
+        }
+        self.bound.release(usize::from(shard.remove_expired(hash, &key, now, removed)));
+        // One that all callers have just left.
+        shard.fence(hash, &key, removed);
+        let mut leader = None;
+        shard.begin_flight(hash, key, |generation| {
+            let (handle, joined) = lead(Ticket { hash, generation, begun: now });
+            leader = Some(joined);
+            handle
+        });
+        Begun::Leads(leader.expect("a flight that begins calls its leader"))
+    }
+
+    /// Stores the value of a flight, unless a write came first. Returns the deadline if it did.
+    pub(crate) fn land(
+        &self,
+        ticket: Ticket,
+        value: V,
+        ttl: Ttl,
+        removed: &mut Leftovers<K, V>,
+    ) -> Option<Tick> {
+        let Ticket { hash, generation, begun } = ticket;
+        let mut place = None;
+        loop {
+            let mut shard = self.slot(hash).shard.write();
+            let now = self.clock.now();
+            self.bound.release(shard.tidy(now, removed));
+            if !shard.may_land(hash, generation) {
+                shard.stats.compute_time += now.since(begun);
+                return None;
+            }
+            let deadline = ttl.deadline(now);
+            if let Some(room) = self.room_for(deadline, &mut shard, place.take(), now, removed) {
+                let key = shard.end_flight(hash, generation).expect("the flight was there");
+                room.take_up(&mut shard, (hash, key, value, deadline), removed);
+                shard.stats.compute_time += now.since(begun);
+                return Some(deadline);
+            }
+            drop(shard);
+            place = self.room_elsewhere(hash, removed);
+        }
+    }
+
+    /// Ends a flight that brings no value: it failed, or was dropped.
+    pub(crate) fn ground(&self, ticket: Ticket, failed: bool) {
+        let Ticket { hash, generation, begun } = ticket;
+        let mut shard = self.slot(hash).shard.write();
+        shard.stats.compute_failures += u64::from(failed);
+        shard.stats.compute_time += self.clock.now().since(begun);
+        let key = shard.end_flight(hash, generation);
+        drop(shard);
+        drop(key);
+    }
+}
