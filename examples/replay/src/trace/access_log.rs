@@ -1,0 +1,104 @@
+//! A line of a web server's access log, in the common or combined format.
+
+use std::sync::LazyLock;
+use std::time::Duration;
+
+use jiff::fmt::strtime;
+use regex::Regex;
+
+use crate::key::KeyRef;
+use crate::stream::Record;
+
+use super::Expected;
+
+/// Host, identity, user, time, request, status and size. What follows, such as the referrer, and
+/// fields before the host, which some servers write, do not matter.
+static LINE: LazyLock<Regex> = LazyLock::new(|| {
+    let line = r#"^\S+ \S+ [^\["]*\[([^\]"]+)\] "((?:[^"\\]|\\.)*)" \d{3} (?:\d+|-)(?: |$)"#;
+    Regex::new(line).expect("the expression is valid")
+});
+
+/// The request in a line: the path and query of a GET or HEAD. `None` for what nobody would cache:
+/// other methods, and what is no HTTP at all.
+pub(super) fn parse(line: &str) -> Result<Option<Record<'_>>, Expected> {
+    let captures = LINE.captures(line);
+    let captures = captures.ok_or(Expected("a line of an access log, as web servers write"))?;
+    let [time, request] = captures.extract().1;
+    let at = timestamp(time).ok_or(Expected("a time such as [10/Oct/2000:13:55:36 -0700]"))?;
+    let record = |path| Record { key: KeyRef::Text(path), at: Some(at), ttl: None };
+    Ok(path(request).map(record))
+}
+
+/// The path and query, if the method is one of those whose answers are cached.
+fn path(request: &str) -> Option<&str> {
+    let (method, rest) = request.split_once(' ')?;
+    // HTTP/0.9 has no version.
+    let path = rest.rsplit_once(' ').map_or(rest, |(path, _version)| path);
+    (matches!(method, "GET" | "HEAD") && !path.is_empty()).then_some(path)
+}
+
+/// The time since 1970.
+fn timestamp(text: &str) -> Option<Duration> {
+    let time = strtime::parse("%d/%b/%Y:%H:%M:%S %z", text).ok()?;
+    Duration::try_from(time.to_timestamp().ok()?.as_duration()).ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const COMMON: &str = "127.0.0.1 - frank [10/Oct/2000:13:55:36 -0700]";
+
+    fn key(request: &str) -> Option<String> {
+        let line = format!("{COMMON} \"{request}\" 200 2326");
+        let record = parse(&line).expect("the line is right")?;
+        let KeyRef::Text(key) = record.key else { panic!("a path is text") };
+        Some(key.to_owned())
+    }
+
+    #[test]
+    fn the_key_is_path_and_query() {
+        assert_eq!(key("GET /a?b=c HTTP/1.0").as_deref(), Some("/a?b=c"));
+        assert_eq!(key("HEAD / HTTP/1.1").as_deref(), Some("/"));
+        assert_eq!(key("GET /").as_deref(), Some("/"));
+        assert_eq!(key("GET /with space HTTP/1.1").as_deref(), Some("/with space"));
+        assert_eq!(key(r#"GET /\"quoted\" HTTP/1.1"#).as_deref(), Some(r#"/\"quoted\""#));
+    }
+
+    #[test]
+    fn what_nobody_caches_has_no_key() {
+        for request in ["POST /a HTTP/1.1", "-", "", r"\x16\x03\x01", "GET  HTTP/1.1", "get / x"] {
+            assert_eq!(key(request), None, "{request}");
+        }
+    }
+
+    #[test]
+    fn lines_of_many_servers_are_understood() {
+        for line in [
+            "::1 - - [10/Oct/2000:13:55:36 +0000] \"GET / HTTP/1.1\" 304 -",
+            "host - a user [10/Oct/2000:13:55:36 +0000] \"GET / HTTP/1.1\" 200 1 \"-\" \"x\\\"y\"",
+            "example.org:443 ::1 - - [10/Oct/2000:13:55:36 +0000] \"GET / HTTP/1.1\" 200 1 \"\"",
+        ] {
+            assert!(parse(line).is_ok_and(|record| record.is_some()), "{line}");
+        }
+    }
+
+    #[test]
+    fn other_lines_are_errors() {
+        for line in [
+            "",
+            "127.0.0.1 - frank",
+            "127.0.0.1 - - [10/Oct/2000:13:55:36 -0700] \"GET / HTTP/1.0",
+            "127.0.0.1 - - [10/Oct/2000:13:55:36 -0700] \"GET / HTTP/1.0\" OK 1",
+            "127.0.0.1 - - [99/Oct/2000:13:55:36 -0700] \"GET / HTTP/1.0\" 200 1",
+        ] {
+            assert!(parse(line).is_err(), "{line}");
+        }
+    }
+
+    #[test]
+    fn a_time_knows_its_zone() {
+        assert_eq!(timestamp("10/Oct/2000:13:55:36 -0700"), Some(Duration::from_secs(971_211_336)));
+        assert_eq!(timestamp("01/Jan/1960:00:00:00 +0000"), None);
+    }
+}

@@ -1,0 +1,105 @@
+//! What a file may look like.
+
+use serde_json::Value;
+
+use crate::program::{Program, gzip, number};
+
+/// Replays a file, one request after the other, into a cache that keeps everything.
+fn report(contents: impl AsRef<[u8]>, arguments: &str) -> Value {
+    let program = Program::new();
+    program.write("trace", contents);
+    program.report(&format!("--trace trace --concurrency 1 --max-size none {arguments}"))
+}
+
+#[track_caller]
+fn check(report: &Value, format: &str, requests: u64, keys: u64) {
+    assert_eq!(report["format"], format);
+    assert_eq!(number(report, "requests"), requests);
+    assert_eq!(number(report, "distinct_keys"), keys);
+    assert_eq!(number(report, "misses"), keys);
+    assert_eq!(number(report, "database_queries"), keys);
+    assert_eq!(number(report, "peak_entries"), keys);
+    assert_eq!(number(report, "hits"), requests - keys);
+}
+
+#[test]
+fn numbers() {
+    let numbers = "0\n18446744073709551615\n\n 7 \r\n0\n7";
+    check(&report(numbers, ""), "numbers", 5, 3);
+    check(&report(gzip(numbers), ""), "numbers", 5, 3);
+}
+
+#[test]
+fn compressed_parts_one_after_the_other() {
+    check(&report([gzip("1\n2\n"), gzip("3\n1\n")].concat(), ""), "numbers", 4, 3);
+}
+
+#[test]
+fn text() {
+    check(&report("user:1\nuser 2\r\nuser:1\nzwölf\n1\n01\n", ""), "text", 6, 5);
+}
+
+#[test]
+fn numbers_that_are_meant_as_text() {
+    check(&report("1\n01\n1\n", "--format numbers"), "numbers", 3, 1);
+    check(&report("1\n01\n1\n", "--format text"), "text", 3, 2);
+}
+
+#[test]
+fn a_ttl_trace_in_real_time() {
+    let trace = "# timestamp_s key size_bytes ttl_s op\n\
+        0 1 10 86400 get\n0 2 10 86400 get\n0 1 10 86400 set\n900 1 10 86400 get\n";
+    let report = report(trace, "");
+    check(&report, "TTL trace", 4, 2);
+    assert_eq!(report["ttl"], "of each request");
+}
+
+#[test]
+fn a_ttl_of_zero_keeps_nothing() {
+    let trace = "# timestamp_s key size_bytes ttl_s op\n0 1 10 0 get\n0 1 10 0 get\n";
+    for arguments in ["", "--virtual"] {
+        let report = report(trace, arguments);
+        assert_eq!(number(&report, "hits"), 0);
+        assert_eq!(number(&report, "database_queries"), 2);
+        assert_eq!(number(&report, "peak_entries"), 0);
+        assert_eq!(number(&report, "expirations"), 0);
+    }
+}
+
+#[test]
+fn a_ttl_of_the_command_line_comes_first() {
+    let trace = "# timestamp_s key size_bytes ttl_s op\n0 1 10 0 get\n7 1 10 0 get\n9 1 1 0 get\n";
+    assert_eq!(number(&report(trace, "--virtual --ttl none"), "hits"), 2);
+    assert_eq!(number(&report(trace, "--virtual --ttl 8s"), "hits"), 1);
+    assert_eq!(number(&report(trace, "--virtual --ttl 7s"), "hits"), 1);
+    assert_eq!(number(&report(trace, "--virtual --ttl 2s"), "hits"), 0);
+}
+
+const ACCESS_LOG: &str = r#"::1 - - [10/Oct/2000:13:00:00 +0000] "GET /a?b=c HTTP/1.1" 200 5
+::1 - - [10/Oct/2000:14:00:10 +0100] "HEAD /a?b=c HTTP/1.1" 304 - "-" "curl/8"
+::1 - ann [10/Oct/2000:13:00:20 +0000] "POST /a?b=c HTTP/1.1" 200 5 "http://host/" "curl/8"
+::1 - - [10/Oct/2000:13:00:30 +0000] "GET /a HTTP/1.1" 200 5
+::1 - - [10/Oct/2000:13:00:29 +0000] "GET /a HTTP/1.1" 200 5
+::1 - - [10/Oct/2000:13:01:00 +0000] "GET /a?b=c HTTP/1.1" 200 5
+"#;
+
+#[test]
+fn an_access_log() {
+    let report = report(ACCESS_LOG, "");
+    check(&report, "access log", 5, 2);
+    assert_eq!(number(&report, "skipped_lines"), 1);
+}
+
+#[test]
+fn an_access_log_in_virtual_time() {
+    let hits = |ttl: &str| number(&report(ACCESS_LOG, &format!("--virtual --ttl {ttl}")), "hits");
+    assert_eq!(hits("61s"), 3);
+    assert_eq!(hits("60s"), 2);
+    assert_eq!(hits("10s"), 1);
+    assert_eq!(report(ACCESS_LOG, "--virtual")["virtual_seconds"], 60.0);
+}
+
+#[test]
+fn no_more_requests_than_asked_for() {
+    check(&report("1\n2\n1\n3\nx\n", "--requests 3"), "numbers", 3, 2);
+}
