@@ -8,9 +8,8 @@ use hashbrown::Equivalent;
 
 use crate::builder::CacheBuilder;
 use crate::compute::error::ComputeError;
-use crate::compute::{self, Request};
 use crate::engine::Engine;
-use crate::entry::{Entry, infallible, no_value};
+use crate::entry::Entry;
 use crate::expiry::Lifetime;
 use crate::hash::DefaultHashBuilder;
 use crate::iter::Iter;
@@ -18,7 +17,7 @@ use crate::key::{Borrowed, Owned};
 use crate::panic::Postponed;
 use crate::scope::Scope;
 use crate::stats::Stats;
-use crate::store::{Leftovers, Look, Sweep};
+use crate::store::{Leftovers, Sweep};
 use crate::sync::Arc;
 
 /// An asynchronous in-memory cache with time-to-live.
@@ -158,15 +157,12 @@ where
     ///
     /// A caller may be dropped at any time: no other caller notices. When the last one is dropped,
     /// so is the compute, and nothing is stored.
-    pub async fn get_or_compute<F, Fut>(&self, key: K, compute: F) -> V
+    pub fn get_or_compute<F, Fut>(&self, key: K, compute: F) -> impl Future<Output = V>
     where
         F: FnOnce() -> Fut,
         Fut: Future<Output = V> + Send + 'static,
     {
-        match self.resolve(key, || infallible(compute())).await {
-            Ok(value) => value,
-            Err(error) => no_value(&error),
-        }
+        self.entry(key).get_or_compute(compute)
     }
 
     /// Returns the cached value, or the outcome of one shared compute that may fail.
@@ -201,35 +197,17 @@ where
     /// # Cancel safety
     ///
     /// As [`get_or_compute`](Self::get_or_compute).
-    pub async fn try_get_or_compute<F, Fut, E>(
+    pub fn try_get_or_compute<F, Fut, E>(
         &self,
         key: K,
         compute: F,
-    ) -> Result<V, ComputeError<E>>
+    ) -> impl Future<Output = Result<V, ComputeError<E>>>
     where
         F: FnOnce() -> Fut,
         Fut: Future<Output = Result<V, E>> + Send + 'static,
         E: Send + Sync + 'static,
     {
-        self.resolve(key, compute).await
-    }
-
-    /// As [`Entry`] does it, but a hit does not go the way of options.
-    async fn resolve<F, Fut, E>(&self, key: K, compute: F) -> Result<V, ComputeError<E>>
-    where
-        F: FnOnce() -> Fut,
-        Fut: Future<Output = Result<V, E>> + Send + 'static,
-        E: Send + Sync + 'static,
-    {
-        let engine = &self.engine;
-        let hash = engine.hash(&key);
-        let look = compute::look(&engine.store, hash, &key);
-        if let Look::Hit(value) = look {
-            engine.store.reads(hash).hit();
-            return Ok(value);
-        }
-        let request = Request::new(&engine.store, engine, hash, Owned(key), Lifetime::Default);
-        request.resolve(look, compute).await
+        self.entry(key).try_get_or_compute(compute)
     }
 }
 
@@ -300,7 +278,8 @@ where
     /// Ends the background work and waits for its end.
     ///
     /// Values stay, and the cache goes on as if built without a runtime, for all handles. Closing
-    /// again does nothing. Not needed before dropping a cache.
+    /// again does nothing. Not needed before dropping a cache. Waiting for it in the destructor of a
+    /// value that is being swept would be to wait for oneself.
     ///
     /// # Cancel safety
     ///

@@ -6,12 +6,16 @@ use std::future::Future;
 use std::hash::{BuildHasher, Hash};
 use std::time::Duration;
 
+use futures::FutureExt;
+
 use crate::cache::Cache;
 use crate::compute::error::ComputeError;
-use crate::compute::{self, Request};
+use crate::compute::flight::Outcome;
+use crate::compute::{Call, Parts};
 use crate::expiry::Lifetime;
 use crate::hash::DefaultHashBuilder;
 use crate::key::{Owned, Source};
+use crate::sync::Arc;
 
 /// One key's place in a cache, with options for the one call that follows.
 ///
@@ -101,15 +105,12 @@ where
     /// # Cancel safety
     ///
     /// As [`Cache::get_or_compute`].
-    pub async fn get_or_compute<F, Fut>(self, compute: F) -> V
+    pub fn get_or_compute<F, Fut>(self, compute: F) -> impl Future<Output = V>
     where
         F: FnOnce() -> Fut,
         Fut: Future<Output = V> + Send + 'static,
     {
-        match self.resolve(|| infallible(compute())).await {
-            Ok(value) => value,
-            Err(error) => no_value(&error),
-        }
+        self.call(compute, Outcome::Value).map(value_or_panic)
     }
 
     /// Returns the cached value, or the outcome of one shared compute that may fail, as
@@ -122,13 +123,19 @@ where
     /// # Cancel safety
     ///
     /// As [`Cache::get_or_compute`].
-    pub async fn try_get_or_compute<F, Fut, E>(self, compute: F) -> Result<V, ComputeError<E>>
+    pub fn try_get_or_compute<F, Fut, E>(
+        self,
+        compute: F,
+    ) -> impl Future<Output = Result<V, ComputeError<E>>>
     where
         F: FnOnce() -> Fut,
         Fut: Future<Output = Result<V, E>> + Send + 'static,
         E: Send + Sync + 'static,
     {
-        self.resolve(compute).await
+        self.call(compute, |computed| match computed {
+            Ok(value) => Outcome::Value(value),
+            Err(error) => Outcome::Failed(Arc::new(error)),
+        })
     }
 }
 
@@ -139,28 +146,29 @@ where
     S: BuildHasher + Send + Sync + 'static,
     P: Source<K, Lookup: Hash>,
 {
-    async fn resolve<F, Fut, E>(self, compute: F) -> Result<V, ComputeError<E>>
+    /// The call that ends this entry. The cache is not touched before it is polled.
+    fn call<F, Fut, T, E>(
+        self,
+        compute: F,
+        into_outcome: fn(T) -> Outcome<V>,
+    ) -> impl Future<Output = Result<V, ComputeError<E>>>
     where
         F: FnOnce() -> Fut,
-        Fut: Future<Output = Result<V, E>> + Send + 'static,
+        Fut: Future<Output = T> + Send + 'static,
+        T: 'static,
         E: Send + Sync + 'static,
     {
         let engine = &self.cache.engine;
-        let hash = engine.hash(self.key.lookup());
-        let look = compute::look(&engine.store, hash, self.key.lookup());
-        let request = Request::new(&engine.store, engine, hash, self.key, self.lifetime);
-        request.resolve(look, compute).await
+        let parts = Parts { store: &engine.store, hasher: &engine.hasher, ground: engine };
+        Call::new(parts, self.key, self.lifetime, compute, into_outcome)
     }
 }
 
-pub(crate) async fn infallible<V>(compute: impl Future<Output = V>) -> Result<V, Infallible> {
-    Ok(compute.await)
-}
-
-/// What a call without `try_` does when there is no value to return.
-#[cold]
-pub(crate) fn no_value(error: &ComputeError<Infallible>) -> ! {
-    panic!("get_or_compute has no value to return: {error}")
+fn value_or_panic<V>(computed: Result<V, ComputeError<Infallible>>) -> V {
+    match computed {
+        Ok(value) => value,
+        Err(error) => panic!("get_or_compute has no value to return: {error}"),
+    }
 }
 
 impl<K, V, S, P> fmt::Debug for Entry<'_, K, V, S, P>

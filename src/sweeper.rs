@@ -10,8 +10,8 @@ use std::pin::Pin;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
-use event_listener::Event;
 use futures::future::{BoxFuture, select};
+use futures::task::AtomicWaker;
 
 use crate::clock::{Clock, Tick};
 use crate::panic::contain;
@@ -27,7 +27,7 @@ pub(crate) trait Sweepable: Send + Sync + 'static {
     /// Frees the next batch of what has expired. Returns false when the sweep is at its end.
     fn sweep(&self, sweep: &mut Sweep) -> bool;
 
-    /// A moment by which nothing is due, and after which something may be.
+    /// A moment before which nothing is due.
     fn next_alarm(&self) -> Option<Tick>;
 
     fn clock(&self) -> &Clock;
@@ -45,7 +45,9 @@ pub(crate) struct Sweeper {
 
 /// How writes reach the task.
 struct Bell {
-    event: Event,
+    /// Wakes the task under no lock, which matters to a runtime that polls where it is woken.
+    waker: AtomicWaker,
+    has_news: AtomicBool,
     /// A deadline before this moment is news to the task; in nanoseconds, as in [`Tick`].
     news_before: AtomicU64,
     /// A task was spawned and was not dropped yet.
@@ -69,7 +71,8 @@ impl Sweeper {
         interval: Duration,
     ) -> Self {
         let bell = Bell {
-            event: Event::new(),
+            waker: AtomicWaker::new(),
+            has_news: AtomicBool::new(false),
             news_before: AtomicU64::new(ANY),
             is_running: AtomicBool::new(false),
             is_closed: AtomicBool::new(false),
@@ -91,7 +94,7 @@ impl Sweeper {
     fn tell(&self, deadline: Tick) {
         self.bell.news_before.fetch_min(deadline.nanos(), Ordering::SeqCst);
         if self.bell.is_running.load(Ordering::SeqCst) {
-            self.bell.event.notify(usize::MAX);
+            self.bell.ring();
         } else {
             self.spawn();
         }
@@ -101,8 +104,11 @@ impl Sweeper {
         let Some(target) = self.target.upgrade() else { return };
         let now = target.clock().now();
         let bell = &self.bell;
+        if bell.is_closed.load(Ordering::SeqCst) {
+            bell.news_before.store(NONE, Ordering::SeqCst);
+            return;
+        }
         if now.nanos() < bell.respawn_at.load(Ordering::SeqCst)
-            || bell.is_closed.load(Ordering::SeqCst)
             || bell.is_running.swap(true, Ordering::SeqCst)
         {
             // Told again by the next write.
@@ -157,7 +163,7 @@ impl Sweeper {
 impl Drop for Sweeper {
     fn drop(&mut self) {
         // The task finds its cache gone, and ends.
-        self.bell.event.notify(usize::MAX);
+        self.bell.ring();
     }
 }
 
@@ -165,7 +171,24 @@ impl Bell {
     fn stop(&self) {
         self.is_closed.store(true, Ordering::SeqCst);
         self.news_before.store(NONE, Ordering::SeqCst);
-        self.event.notify(usize::MAX);
+        self.ring();
+    }
+
+    fn ring(&self) {
+        self.has_news.store(true, Ordering::SeqCst);
+        self.waker.wake();
+    }
+
+    /// Completes when the bell was rung since it was last [silenced](Self::silence).
+    fn rung(&self) -> impl Future<Output = ()> + Unpin + '_ {
+        poll_fn(|context| {
+            self.waker.register(context.waker());
+            if self.has_news.load(Ordering::SeqCst) { Poll::Ready(()) } else { Poll::Pending }
+        })
+    }
+
+    fn silence(&self) {
+        self.has_news.store(false, Ordering::SeqCst);
     }
 }
 
@@ -222,12 +245,12 @@ enum Next {
 impl Rounds {
     async fn run(mut self, runtime: Weak<dyn Runtime>) {
         loop {
-            // Listen first, look afterwards: what a write brings between the two is not missed.
-            let news = self.bell.event.listen();
+            // Silence first, look afterwards: what a write brings between the two is not missed.
+            self.bell.silence();
             match self.next(&runtime) {
                 Next::Sweep => self.sweep().await,
-                Next::Sleep(sleep) => drop(select(sleep, news).await),
-                Next::Listen => news.await,
+                Next::Sleep(sleep) => drop(select(sleep, self.bell.rung()).await),
+                Next::Listen => self.bell.rung().await,
                 Next::End => return,
             }
         }
@@ -249,11 +272,13 @@ impl Rounds {
         if target.clock().now() >= next {
             return Next::Sweep;
         }
-        let Some(moment) = target.clock().instant(next) else { return Next::Listen };
         // While it may not sweep earlier anyway, no deadline is news.
         let news = if next == earliest { NONE } else { next.nanos() };
         news_before.store(news, Ordering::SeqCst);
-        Next::Sleep(runtime.sleep_until(moment))
+        match target.clock().instant(next) {
+            Some(moment) => Next::Sleep(runtime.sleep_until(moment)),
+            None => Next::Listen,
+        }
     }
 
     async fn sweep(&mut self) {

@@ -6,8 +6,13 @@ mod recursion;
 mod signal;
 
 use std::future::Future;
+use std::hash::{BuildHasher, Hash};
+use std::marker::PhantomData;
+use std::mem;
+use std::pin::Pin;
+use std::task::{Context, Poll, ready};
 
-use hashbrown::Equivalent;
+use futures::FutureExt;
 
 use crate::expiry::Lifetime;
 use crate::key::Source;
@@ -17,28 +22,28 @@ use crate::sync::Arc;
 use error::ComputeError;
 use flight::{Awaited, FlightHandle, Ground, Outcome, Waiter};
 
-/// The first look of a request: for the value, then for a flight to join.
-#[inline]
-pub(crate) fn look<K, V, Q>(
-    store: &Store<K, V, FlightHandle<V>>,
-    hash: u64,
-    key: &Q,
-) -> Look<V, Waiter<V>>
-where
-    V: Clone + Send + Sync + 'static,
-    Q: Equivalent<K> + ?Sized,
-{
-    store.look(hash, key, FlightHandle::join)
+/// What a call needs of its cache.
+pub(crate) struct Parts<'a, K, V, S, G> {
+    pub(crate) store: &'a Store<K, V, FlightHandle<V>>,
+    pub(crate) hasher: &'a S,
+    pub(crate) ground: &'a Arc<G>,
 }
 
-/// One caller's request for the value of a key.
-pub(crate) struct Request<'a, K, V, P, G> {
-    store: &'a Store<K, V, FlightHandle<V>>,
-    ground: &'a Arc<G>,
-    hash: u64,
+/// One compute call: resolves to the cached value, or to the outcome of one shared compute.
+///
+/// Written out by hand, because an `async fn` in an `async fn` holds its arguments several times.
+pub(crate) struct Call<'a, K, V, S, G, P, F, T, E> {
+    parts: Parts<'a, K, V, S, G>,
     key: Key<K, P>,
-    lifetime: Option<Lifetime<V>>,
-    counted: bool,
+    lifetime: Lifetime<V>,
+    /// Makes the compute; `None` when this call leads.
+    make: Option<F>,
+    /// Erases the type of the compute's error, so that callers with different ones share it.
+    into_outcome: fn(T) -> Outcome<V>,
+    waiter: Option<Waiter<V>>,
+    /// As a hit or a miss.
+    is_counted: bool,
+    error: PhantomData<fn() -> E>,
 }
 
 enum Key<K, P> {
@@ -48,124 +53,141 @@ enum Key<K, P> {
     Gone,
 }
 
-/// How a request goes on.
+/// How a call goes on.
 enum Entered<V> {
     Hit(V),
     Waits(Waiter<V>),
 }
 
-impl<'a, K, V, P, G> Request<'a, K, V, P, G>
-where
-    K: Eq,
-    V: Clone + Send + Sync + 'static,
-    P: Source<K>,
-    G: Ground<V> + 'static,
-{
+impl<'a, K, V, S, G, P, F, T, E> Call<'a, K, V, S, G, P, F, T, E> {
     pub(crate) fn new(
-        store: &'a Store<K, V, FlightHandle<V>>,
-        ground: &'a Arc<G>,
-        hash: u64,
+        parts: Parts<'a, K, V, S, G>,
         key: P,
         lifetime: Lifetime<V>,
-    ) -> Self {
-        let (key, lifetime) = (Key::Given(key), Some(lifetime));
-        Self { store, ground, hash, key, lifetime, counted: false }
-    }
-
-    /// Resolves to the cached value, or to the outcome of one shared compute, given what a first
-    /// look found.
-    ///
-    /// A compute that failed with another type of error than this caller's cannot be told to it:
-    /// then it asks again, and computes itself if it must.
-    pub(crate) async fn resolve<F, Fut, E>(
-        mut self,
-        mut look: Look<V, Waiter<V>>,
         make: F,
-    ) -> Result<V, ComputeError<E>>
-    where
-        F: FnOnce() -> Fut,
-        Fut: Future<Output = Result<V, E>> + Send + 'static,
-        E: Send + Sync + 'static,
-    {
-        let mut make = Some(make);
+        into_outcome: fn(T) -> Outcome<V>,
+    ) -> Self {
+        Self {
+            parts,
+            key: Key::Given(key),
+            lifetime,
+            make: Some(make),
+            into_outcome,
+            waiter: None,
+            is_counted: false,
+            error: PhantomData,
+        }
+    }
+}
+
+// Nothing in it is pinned: the compute itself is in a box.
+impl<K, V, S, G, P, F, T, E> Unpin for Call<'_, K, V, S, G, P, F, T, E> {}
+
+impl<K, V, S, G, P, F, Fut, T, E> Future for Call<'_, K, V, S, G, P, F, T, E>
+where
+    K: Hash + Eq,
+    V: Clone + Send + Sync + 'static,
+    S: BuildHasher,
+    G: Ground<V> + 'static,
+    P: Source<K, Lookup: Hash>,
+    F: FnOnce() -> Fut,
+    Fut: Future<Output = T> + Send + 'static,
+    T: 'static,
+    E: Send + Sync + 'static,
+{
+    type Output = Result<V, ComputeError<E>>;
+
+    fn poll(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
+        let call = self.get_mut();
         loop {
-            let waiter = match self.enter(look, &mut make) {
-                Entered::Hit(value) => return Ok(value),
-                Entered::Waits(waiter) => waiter,
-            };
-            match waiter.await {
-                Awaited::Outcome(Outcome::Value(value)) => return Ok(value),
-                Awaited::Outcome(Outcome::Failed(error)) => {
-                    if let Ok(error) = error.downcast() {
-                        return Err(ComputeError::Failed(error));
-                    }
+            if call.waiter.is_none() {
+                match call.enter() {
+                    Entered::Hit(value) => return Poll::Ready(Ok(value)),
+                    Entered::Waits(waiter) => call.waiter = Some(waiter),
                 }
-                Awaited::Outcome(Outcome::Panicked(message)) => {
-                    return Err(ComputeError::Panicked(message));
-                }
-                Awaited::Recursive => return Err(ComputeError::Recursive),
             }
-            look = self.look();
+            let waiter = call.waiter.as_mut().expect("it waits");
+            let awaited = ready!(waiter.poll_unpin(context));
+            call.waiter = None;
+            return Poll::Ready(match awaited {
+                Awaited::Outcome(Outcome::Value(value)) => Ok(value),
+                Awaited::Outcome(Outcome::Failed(error)) => match error.downcast() {
+                    Ok(error) => Err(ComputeError::Failed(error)),
+                    // Another caller's error, of a type that cannot be told to this one: ask again,
+                    // and compute if need be.
+                    Err(_) => continue,
+                },
+                Awaited::Outcome(Outcome::Panicked(message)) => {
+                    Err(ComputeError::Panicked(message))
+                }
+                Awaited::Recursive => Err(ComputeError::Recursive),
+            });
         }
     }
+}
 
-    fn look(&self) -> Look<V, Waiter<V>> {
-        match &self.key {
-            Key::Given(key) => look(self.store, self.hash, key.lookup()),
-            Key::Owned(key) => look(self.store, self.hash, key),
-            Key::Gone => unreachable!("the error of a request's own compute is of its own type"),
-        }
-    }
-
-    /// Goes on with what was found: the value, a flight, or nothing; then a flight begins, with the
-    /// closure in `make`.
-    fn enter<F, Fut, E>(&mut self, look: Look<V, Waiter<V>>, make: &mut Option<F>) -> Entered<V>
-    where
-        F: FnOnce() -> Fut,
-        Fut: Future<Output = Result<V, E>> + Send + 'static,
-        E: Send + Sync + 'static,
-    {
+impl<K, V, S, G, P, F, Fut, T, E> Call<'_, K, V, S, G, P, F, T, E>
+where
+    K: Hash + Eq,
+    V: Clone + Send + Sync + 'static,
+    S: BuildHasher,
+    G: Ground<V> + 'static,
+    P: Source<K, Lookup: Hash>,
+    F: FnOnce() -> Fut,
+    Fut: Future<Output = T> + Send + 'static,
+    T: 'static,
+{
+    /// Looks for the value, then for a flight to join; else begins one.
+    #[inline]
+    fn enter(&mut self) -> Entered<V> {
+        let Parts { store, hasher, .. } = self.parts;
+        let (hash, look) = match &self.key {
+            Key::Given(key) => {
+                let hash = hasher.hash_one(key.lookup());
+                (hash, store.look(hash, key.lookup(), FlightHandle::join))
+            }
+            Key::Owned(key) => {
+                let hash = hasher.hash_one(key);
+                (hash, store.look(hash, key, FlightHandle::join))
+            }
+            Key::Gone => panic!("a compute call was polled after its end"),
+        };
         match look {
-            Look::Hit(value) => self.hit(value),
-            Look::Flight(waiter) => self.joined(waiter),
-            Look::Absent => self.begin(make),
+            Look::Hit(value) => self.hit(hash, value),
+            Look::Flight(waiter) => self.joined(hash, waiter),
+            Look::Absent => self.begin(hash),
         }
     }
 
     #[inline(never)]
-    fn begin<F, Fut, E>(&mut self, make: &mut Option<F>) -> Entered<V>
-    where
-        F: FnOnce() -> Fut,
-        Fut: Future<Output = Result<V, E>> + Send + 'static,
-        E: Send + Sync + 'static,
-    {
+    fn begin(&mut self, hash: u64) -> Entered<V> {
         // Made owned before the lock is taken: that is the user's code.
-        let key = match std::mem::replace(&mut self.key, Key::Gone) {
+        let key = match mem::replace(&mut self.key, Key::Gone) {
             Key::Given(key) => key.into_key(),
             Key::Owned(key) => key,
-            Key::Gone => unreachable!("a request looks before it begins"),
+            Key::Gone => unreachable!("a call looks before it begins"),
         };
-        let ground: Arc<dyn Ground<V>> = Arc::<G>::clone(self.ground);
+        let ground: Arc<dyn Ground<V>> = Arc::<G>::clone(self.parts.ground);
         let mut removed = Leftovers::new();
         let lifetime = &mut self.lifetime;
-        let lead = |ticket| {
-            let lifetime = lifetime.take().unwrap_or(Lifetime::Default);
-            FlightHandle::new(ticket, ground, lifetime)
-        };
-        match self.store.begin(self.hash, key, FlightHandle::join, lead, &mut removed) {
+        let lead =
+            |ticket| FlightHandle::new(ticket, ground, mem::replace(lifetime, Lifetime::Default));
+        let store = self.parts.store;
+        match store.begin(hash, key, FlightHandle::join, lead, &mut removed) {
             Begun::Found(value) => {
                 drop(removed);
-                self.hit(value)
+                self.hit(hash, value)
             }
             Begun::Joined(waiter, key) => {
                 drop(removed);
                 self.key = Key::Owned(key);
-                self.joined(waiter)
+                self.joined(hash, waiter)
             }
             Begun::Leads(waiter) => {
-                self.count_miss();
-                let make = make.take().expect("a request leads once");
-                waiter.launch(|| into_outcome(make()));
+                self.count_miss(hash);
+                let make = self.make.take().expect("a call leads once");
+                let into_outcome = self.into_outcome;
+                waiter.launch(|| make().map(into_outcome));
                 // Not before, and not later: it may take long, ask for the key, or panic.
                 drop(removed);
                 Entered::Waits(waiter)
@@ -173,35 +195,33 @@ where
         }
     }
 
-    fn hit(&mut self, value: V) -> Entered<V> {
-        if !self.counted {
-            self.store.reads(self.hash).hit();
+    fn hit(&mut self, hash: u64, value: V) -> Entered<V> {
+        if !self.is_counted {
+            self.parts.store.reads(hash).hit();
         }
         Entered::Hit(value)
     }
 
-    fn joined(&mut self, waiter: Waiter<V>) -> Entered<V> {
-        if !self.counted {
-            self.store.reads(self.hash).coalesced();
+    fn joined(&mut self, hash: u64, waiter: Waiter<V>) -> Entered<V> {
+        if !self.is_counted {
+            self.parts.store.reads(hash).coalesced();
         }
-        self.count_miss();
+        self.count_miss(hash);
         Entered::Waits(waiter)
     }
 
-    fn count_miss(&mut self) {
-        if !self.counted {
-            self.store.reads(self.hash).miss();
+    fn count_miss(&mut self, hash: u64) {
+        if !self.is_counted {
+            self.parts.store.reads(hash).miss();
         }
-        self.counted = true;
+        self.is_counted = true;
     }
 }
 
-/// Erases the type of the error, so that callers with different ones can wait together.
-async fn into_outcome<V, E: Send + Sync + 'static>(
-    compute: impl Future<Output = Result<V, E>>,
-) -> Outcome<V> {
-    match compute.await {
-        Ok(value) => Outcome::Value(value),
-        Err(error) => Outcome::Failed(Arc::new(error)),
+impl<K, V, S, G> Clone for Parts<'_, K, V, S, G> {
+    fn clone(&self) -> Self {
+        *self
     }
 }
+
+impl<K, V, S, G> Copy for Parts<'_, K, V, S, G> {}

@@ -62,11 +62,15 @@ struct State {
 struct Job {
     world: Weak<World>,
     key: usize,
-    /// `None` while it is being polled, and when it has ended.
-    task: Mutex<Option<Task>>,
+    turn: Mutex<Turn>,
     queued: AtomicBool,
+}
+
+struct Turn {
+    /// `None` while it is being polled, and when it has ended.
+    task: Option<Task>,
     /// Its turn came while it was being polled (under a nested `advance`): it is owed another.
-    owed: AtomicBool,
+    is_owed: bool,
 }
 
 impl Manual {
@@ -78,7 +82,7 @@ impl Manual {
 
     /// Moves the clock forward by `duration`, deadline by deadline.
     ///
-    /// At each deadline on the way, whoever sleeps until it is woken, and tasks run until none can
+    /// At each deadline on the way, all who sleep until it are woken, and tasks run until none can
     /// go on; sleeps they start are honoured if they end within `duration`. Tasks that could run
     /// before the clock moves do so first. A time past what `Instant` can tell is cut to that.
     pub fn advance(&self, duration: Duration) {
@@ -108,7 +112,8 @@ impl Manual {
                     return output;
                 }
             }
-            let ran = self.run_ready();
+            // One turn each, so that the future has its turns beside tasks that never rest.
+            let ran = self.run_round();
             assert!(
                 ran || woken.0.load(Ordering::Acquire),
                 "Manual::block_on: nothing can make progress: the future is pending, no task can \
@@ -118,14 +123,16 @@ impl Manual {
         }
     }
 
-    /// Runs tasks until none can go on; tells whether any ran.
-    fn run_ready(&self) -> bool {
-        let mut ran = false;
-        while let Some(job) = self.world.next_ready() {
-            ran = true;
-            job.run();
-        }
-        ran
+    /// Runs tasks until none can go on.
+    fn run_ready(&self) {
+        while self.run_round() {}
+    }
+
+    /// Runs the tasks whose turn it is; tells whether there were any.
+    fn run_round(&self) -> bool {
+        let ready = self.world.state.lock().ready.len();
+        let jobs = std::iter::from_fn(|| self.world.next_ready()).take(ready);
+        jobs.map(Job::run).count() > 0
     }
 }
 
@@ -138,9 +145,8 @@ impl Spawner for Manual {
             let job = Arc::new(Job {
                 world,
                 key: vacancy.key(),
-                task: Mutex::from(Some(task)),
+                turn: Mutex::from(Turn { task: Some(task), is_owed: false }),
                 queued: AtomicBool::new(false),
-                owed: AtomicBool::new(false),
             });
             vacancy.insert(Arc::clone(&job));
             job
@@ -203,18 +209,20 @@ impl World {
         state.elapsed = state.elapsed.max(elapsed);
     }
 
-    /// Moves to the next deadline up to `end` and wakes one sleeper there; false if there is none.
+    /// Moves to the next deadline up to `end` and wakes its sleepers; false if there is none.
     fn ring_next(&self, end: Instant) -> bool {
-        let due = {
+        let (deadline, wakers) = {
             let mut state = self.state.lock();
-            match state.timers.first_entry() {
-                Some(first) if first.key().0 <= end => first.remove_entry(),
-                _ => return false,
-            }
+            let Some(&(deadline, _)) = state.timers.keys().next().filter(|key| key.0 <= end) else {
+                return false;
+            };
+            let later = state.timers.split_off(&(deadline, u64::MAX));
+            (deadline, std::mem::replace(&mut state.timers, later))
         };
-        let ((deadline, _), waker) = due;
         self.set_now(deadline);
-        waker.wake();
+        for waker in wakers.into_values() {
+            waker.wake();
+        }
         true
     }
 
@@ -228,7 +236,7 @@ impl Drop for World {
         // A waiting task is held by its own waker, somewhere: let go of it by hand.
         let jobs = std::mem::take(&mut self.state.lock().jobs);
         for (_, job) in jobs {
-            let task = job.task.lock().take();
+            let task = job.turn.lock().task.take();
             drop(task);
         }
     }
@@ -238,25 +246,43 @@ impl Job {
     fn run(self: Arc<Self>) {
         // From here on a wake counts for the next turn.
         self.queued.store(false, Ordering::Release);
-        let Some(mut task) = self.task.lock().take() else {
-            self.owed.store(true, Ordering::Release);
-            return;
+        let task = {
+            let mut turn = self.turn.lock();
+            turn.is_owed = turn.task.is_none();
+            turn.task.take()
         };
+        let Some(mut task) = task else { return };
+        // A task that panics has ended too.
+        let ended = Ended(&self);
         let waker = Waker::from(Arc::clone(&self));
         if task.as_mut().poll(&mut Context::from_waker(&waker)).is_pending() {
-            *self.task.lock() = Some(task);
-            if self.owed.swap(false, Ordering::AcqRel) {
+            std::mem::forget(ended);
+            let is_owed = {
+                let mut turn = self.turn.lock();
+                turn.task = Some(task);
+                std::mem::take(&mut turn.is_owed)
+            };
+            if is_owed {
                 self.wake();
             }
-        } else if let Some(world) = self.world.upgrade() {
-            let ended = world.state.lock().jobs.try_remove(self.key);
-            drop(ended);
         }
     }
 
     fn enqueue(self: Arc<Self>) {
         if let Some(world) = self.world.upgrade() {
             world.state.lock().ready.push_back(self);
+        }
+    }
+}
+
+/// Takes a task that has ended off the list.
+struct Ended<'a>(&'a Arc<Job>);
+
+impl Drop for Ended<'_> {
+    fn drop(&mut self) {
+        if let Some(world) = self.0.world.upgrade() {
+            let ended = world.state.lock().jobs.try_remove(self.0.key);
+            drop(ended);
         }
     }
 }

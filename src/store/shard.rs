@@ -26,6 +26,9 @@ const SPARSE: usize = 8;
 /// and when that moves no more entries than this.
 const SHRINK_LIMIT: usize = 1024;
 
+/// Room for more flights than this is given back when the last one ends.
+const FLIGHTS_KEPT: usize = 256;
+
 /// The hot part of an entry: what a hit touches.
 pub(super) struct Entry<K, V> {
     pub(super) deadline: Tick,
@@ -109,12 +112,15 @@ impl<K, V, F> Shard<K, V, F> {
     /// Sets room aside; false if there is not that much memory.
     pub(super) fn reserve(&mut self, capacity: usize) -> bool {
         self.initial_capacity = capacity;
-        let nodes = &self.nodes;
-        let reserved = self.table.try_reserve(capacity, |entry| nodes[entry.token.index()].hash);
-        if reserved.is_ok() {
+        // The slab cannot be asked whether it would have the memory: a vector can.
+        let mut nodes: Vec<Node> = Vec::new();
+        let has_memory = self.table.try_reserve(capacity, |_| 0).is_ok()
+            && nodes.try_reserve_exact(capacity).is_ok();
+        drop(nodes);
+        if has_memory {
             self.nodes.reserve(capacity);
         }
-        reserved.is_ok()
+        has_memory
     }
 
     pub(super) fn len(&self) -> usize {
@@ -126,9 +132,9 @@ impl<K, V, F> Shard<K, V, F> {
         !self.wheel.is_empty()
     }
 
-    /// A moment by which nothing is due, and after which something may be.
+    /// A moment before which nothing is due.
     pub(super) fn next_alarm(&self) -> Option<Tick> {
-        self.wheel.next_alarm(&self.nodes)
+        self.wheel.next_alarm()
     }
 
     #[inline]
@@ -364,9 +370,12 @@ impl<K, V, F> Shard<K, V, F> {
 
     /// Takes a flight out, if a write has not done so before.
     pub(super) fn end_flight(&mut self, hash: u64, generation: u64) -> Option<K> {
-        let flight =
-            self.flights.find_entry(hash, |flight| flight.generation == generation).ok()?;
-        Some(flight.remove().0.key)
+        let flight = self.flights.find_entry(hash, |flight| flight.generation == generation);
+        let (flight, _) = flight.ok()?.remove();
+        if self.flights.is_empty() && self.flights.capacity() > FLIGHTS_KEPT {
+            self.flights = HashTable::new();
+        }
+        Some(flight.key)
     }
 
     /// Whether a flight is still that of its key. Then nothing fresh stands under the key: what is

@@ -37,7 +37,7 @@ impl<K, V, F> Store<K, V, F> {
         sweep.shard < self.shards.len()
     }
 
-    /// A moment by which nothing is due in any shard, and after which something may be.
+    /// A moment before which nothing is due in any shard.
     pub(crate) fn next_alarm(&self) -> Option<Tick> {
         self.shards.iter().filter_map(|slot| slot.shard.read().next_alarm()).min()
     }
