@@ -6,6 +6,8 @@ mod support;
 mod capacity;
 mod close;
 #[cfg(feature = "test-util")]
+mod corners;
+#[cfg(feature = "test-util")]
 mod expiry;
 mod flights;
 mod flights_cancelled;
