@@ -99,7 +99,8 @@ impl<C: ?Sized> Signal<C> {
         match progress {
             Progress::Untouched => {}
             Progress::Pending => {
-                if self.state.fetch_and(!POLLING, Ordering::SeqCst) & WOKEN != 0 {
+                // Another handle may have ended it since, before this one's waiter was registered.
+                if self.state.fetch_and(!POLLING, Ordering::SeqCst) & (WOKEN | DONE) != 0 {
                     self.wake_all();
                 }
             }
