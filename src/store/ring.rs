@@ -84,6 +84,7 @@ impl<T: Thread> Rings<T> {
         first.ring().is_none().then_some(first)
     }
 
+    #[cfg(any(test, feature = "test-util"))]
     pub(crate) fn next(&self, nodes: &Slab<Node>, token: Token) -> Option<Token> {
         let next = self.links(nodes, token).next;
         next.ring().is_none().then_some(next)
