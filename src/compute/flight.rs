@@ -7,6 +7,7 @@
 
 use std::any::Any;
 use std::future::Future;
+use std::mem;
 use std::pin::Pin;
 use std::task::{Context, Poll, Waker};
 
@@ -28,6 +29,13 @@ pub(crate) enum Outcome<V> {
     Value(V),
     Failed(Arc<dyn Any + Send + Sync>),
     Panicked(Arc<str>),
+}
+
+impl<V> Outcome<V> {
+    fn replace_by_panic(&mut self, message: Arc<str>) {
+        let replaced = mem::replace(self, Self::Panicked(message));
+        let _ = contain(|| drop(replaced));
+    }
 }
 
 /// What a waiter gets.
@@ -66,16 +74,19 @@ struct Flight<V> {
 
 impl<V> Flight<V> {
     /// Stores the outcome, if it is a value, and leaves the store.
+    ///
+    /// What is the user's is gone afterwards: `Shared` drops the rest, and must not see a panic.
     fn land(&mut self, mut outcome: Outcome<V>) -> Outcome<V> {
         if let Err(message) = self.drop_compute() {
-            outcome = Outcome::Panicked(message);
+            outcome.replace_by_panic(message);
         }
-        if let Outcome::Value(value) = &outcome {
-            let lifetime = std::mem::replace(&mut self.lifetime, Lifetime::Default);
-            let stored = contain(|| self.ground.land(self.ticket, value, lifetime));
-            if let Err(message) = stored {
-                outcome = Outcome::Panicked(message);
-            }
+        let lifetime = mem::replace(&mut self.lifetime, Lifetime::Default);
+        let ended = match &outcome {
+            Outcome::Value(value) => contain(|| self.ground.land(self.ticket, value, lifetime)),
+            _ => contain(|| drop(lifetime)),
+        };
+        if let Err(message) = ended {
+            outcome.replace_by_panic(message);
         }
         if !matches!(outcome, Outcome::Value(_)) {
             self.ground.abandon(self.ticket, true);
@@ -120,8 +131,9 @@ impl<V> Drop for Flight<V> {
         if self.compute.is_none() {
             self.compute = self.signal.compute.lock().take();
         }
-        // Nobody waits for it any more, so nobody is told that its destructor panicked.
+        // Nobody waits for it any more, so nobody is told that a destructor panicked.
         let _ = self.drop_compute();
+        let _ = contain(|| self.lifetime = Lifetime::Default);
         self.ground.abandon(self.ticket, false);
     }
 }
@@ -195,10 +207,10 @@ impl<V: Clone + Send + Sync + 'static> Waiter<V> {
     }
 
     fn poll_flight(&mut self, context: &mut Context<'_>) -> Poll<Awaited<V>> {
-        let flight = self.flight.as_mut().expect("a waiter is not polled after its end");
-        let Some(polling) = Polling::begin(Arc::<Signal<Handover<V>>>::clone(&self.signal)) else {
+        let Some(polling) = Polling::begin(self.any_signal()) else {
             return Poll::Ready(Awaited::Recursive);
         };
+        let flight = self.flight.as_mut().expect("a waiter is not polled after its end");
         let mut registered = false;
         loop {
             if self.signal.is_worth_polling() {
@@ -220,8 +232,7 @@ impl<V: Clone + Send + Sync + 'static> Waiter<V> {
             }
         }
         if let (None, Some(enclosing)) = (&self.dependency, polling.enclosing()) {
-            let awaited: Arc<AnySignal> = Arc::<Signal<Handover<V>>>::clone(&self.signal);
-            self.dependency = Dependency::add(&enclosing, &awaited);
+            self.dependency = Dependency::add(&enclosing, &self.any_signal());
             if self.dependency.is_none() {
                 return Poll::Ready(Awaited::Recursive);
             }

@@ -7,8 +7,8 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, mpsc};
 use std::time::Duration;
 
-use fleeting::Cache;
 use fleeting::runtime::Manual;
+use fleeting::{Cache, ComputeError};
 use futures::FutureExt;
 use futures::future::BoxFuture;
 
@@ -357,4 +357,34 @@ fn cleanup_goes_on_in_spite_of_a_destructor_that_panics() {
         let _ = catch_unwind(AssertUnwindSafe(|| cache.cleanup()));
         assert_eq!(cache.len(), 0);
     }
+}
+
+/// Panics when dropped.
+struct Grenade;
+
+impl Drop for Grenade {
+    fn drop(&mut self) {
+        panic!("the closure's destructor panics");
+    }
+}
+
+#[test]
+fn the_destructor_of_a_ttl_closure_that_was_not_needed_holds_nobody_up() {
+    let cache: Cache<u32, u32> = Cache::builder().build().expect("valid settings");
+    let gate = Gate::new();
+    let (grenade, passed) = (Grenade, gate.passed());
+    let failing = cache.entry(1).ttl_with(move |_| {
+        let _held = &grenade;
+        SECOND
+    });
+    let mut leader =
+        failing.try_get_or_compute(|| passed.map(|()| Err::<u32, _>("failed"))).boxed();
+    assert!(poll_once(&mut leader).is_none());
+    let mut other = cache.try_get_or_compute(1, || async { Ok::<_, &str>(1) }).boxed();
+    assert!(poll_once(&mut other).is_none());
+    gate.open();
+    let is_panic = |ended| matches!(ended, Some(Err(ComputeError::Panicked(_))));
+    assert!(is_panic(poll_once(&mut leader)));
+    assert!(is_panic(poll_once(&mut other)));
+    check(&cache, 0);
 }
