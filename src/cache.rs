@@ -3,6 +3,7 @@
 use std::fmt;
 use std::future::Future;
 use std::hash::{BuildHasher, Hash};
+use std::panic::{RefUnwindSafe, UnwindSafe};
 
 use hashbrown::Equivalent;
 
@@ -156,7 +157,8 @@ where
     /// # Cancel safety
     ///
     /// A caller may be dropped at any time: no other caller notices. When the last one is dropped,
-    /// so is the compute, and nothing is stored.
+    /// so is the compute, and nothing is stored. A call that comes while its destructor still runs
+    /// on another thread does not wait for that, and begins a compute of its own.
     pub fn get_or_compute<F, Fut>(&self, key: K, compute: F) -> impl Future<Output = V>
     where
         F: FnOnce() -> Fut,
@@ -192,7 +194,9 @@ where
     /// [`Panicked`](ComputeError::Panicked) if it panicked, and
     /// [`Recursive`](ComputeError::Recursive) if it asked this cache for its own key, directly or
     /// through the computes of other keys. What a compute spawns as another task, and then waits
-    /// for, is not seen: a circle through it waits for ever.
+    /// for, is not seen: a circle through it waits for ever. And what a compute's poll itself drives
+    /// (an executor of its own, a waker that polls on the spot) counts as part of the compute, and a
+    /// call that several computes share among them as part of the first that polled it.
     ///
     /// # Cancel safety
     ///
@@ -331,6 +335,10 @@ where
         self.engine.store.validate()
     }
 }
+
+// A panic of user code leaves the cache whole.
+impl<K, V, S> UnwindSafe for Cache<K, V, S> {}
+impl<K, V, S> RefUnwindSafe for Cache<K, V, S> {}
 
 impl<K, V, S> Clone for Cache<K, V, S> {
     fn clone(&self) -> Self {

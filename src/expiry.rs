@@ -35,6 +35,8 @@ impl Expiry {
 pub(crate) struct Ttl(Duration);
 
 impl Ttl {
+    pub(crate) const ENDLESS: Self = Self(Duration::MAX);
+
     /// Whether what lives this long never expires.
     pub(crate) fn is_endless(self) -> bool {
         self.0 == Duration::MAX

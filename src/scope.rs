@@ -26,8 +26,9 @@ where
     where
         F: AsyncFnOnce(&Cache<K, V, S>) -> T,
     {
-        // What the code was working on is not looked at again after a panic.
-        let outcome = AssertUnwindSafe(run(self.cache)).catch_unwind().await;
+        // What the code was working on is not looked at again after a panic. In a block, because
+        // `run` may panic before it makes a future.
+        let outcome = AssertUnwindSafe(async { run(self.cache).await }).catch_unwind().await;
         self.cache.close().await;
         outcome.unwrap_or_else(|panic| resume_unwind(panic))
     }

@@ -155,6 +155,8 @@ impl Sweeper {
             if Arc::strong_count(&self.work) == 1 {
                 return;
             }
+            // To the runtime's other threads, and to its other tasks.
+            std::thread::yield_now();
             yield_now().await;
         }
     }
@@ -257,15 +259,21 @@ impl Rounds {
     }
 
     fn next(&self, runtime: &Weak<dyn Runtime>) -> Next {
-        let news_before = &self.bell.news_before;
-        news_before.store(ANY, Ordering::SeqCst);
+        self.bell.news_before.store(ANY, Ordering::SeqCst);
         if self.bell.is_closed.load(Ordering::SeqCst) {
-            news_before.store(NONE, Ordering::SeqCst);
+            self.bell.news_before.store(NONE, Ordering::SeqCst);
             return Next::End;
         }
         let (Some(target), Some(runtime)) = (self.target.upgrade(), runtime.upgrade()) else {
             return Next::End;
         };
+        let next = self.plan(&*target, &*runtime);
+        // Perhaps the last handle has gone meanwhile: then everything is dropped here.
+        let _ = contain(|| drop((target, runtime)));
+        next
+    }
+
+    fn plan(&self, target: &dyn Sweepable, runtime: &dyn Runtime) -> Next {
         let Some(alarm) = target.next_alarm() else { return Next::Listen };
         let earliest = self.swept_at.map_or(Tick::START, |swept_at| swept_at.after(self.interval));
         let next = alarm.max(earliest);
@@ -274,7 +282,7 @@ impl Rounds {
         }
         // While it may not sweep earlier anyway, no deadline is news.
         let news = if next == earliest { NONE } else { next.nanos() };
-        news_before.store(news, Ordering::SeqCst);
+        self.bell.news_before.store(news, Ordering::SeqCst);
         match target.clock().instant(next) {
             Some(moment) => Next::Sleep(runtime.sleep_until(moment)),
             None => Next::Listen,

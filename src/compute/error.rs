@@ -25,6 +25,19 @@ pub enum ComputeError<E> {
     Recursive,
 }
 
+impl<E: PartialEq> PartialEq for ComputeError<E> {
+    fn eq(&self, other: &Self) -> bool {
+        match (self, other) {
+            (Self::Failed(error), Self::Failed(other)) => error == other,
+            (Self::Panicked(message), Self::Panicked(other)) => message == other,
+            (Self::TimedOut, Self::TimedOut) | (Self::Recursive, Self::Recursive) => true,
+            _ => false,
+        }
+    }
+}
+
+impl<E: Eq> Eq for ComputeError<E> {}
+
 impl<E> ComputeError<E> {
     /// The error that the compute itself returned, if that is what happened.
     #[must_use]

@@ -5,6 +5,9 @@ pub(crate) mod flight;
 mod recursion;
 mod signal;
 
+#[cfg(feature = "test-util")]
+pub(crate) use recursion::apart;
+
 use std::future::Future;
 use std::hash::{BuildHasher, Hash};
 use std::marker::PhantomData;

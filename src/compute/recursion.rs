@@ -7,6 +7,7 @@
 //! other means is not seen.
 
 use std::cell::RefCell;
+use std::collections::HashSet;
 use std::ptr;
 
 use crate::sync::{Arc, Mutex, Weak};
@@ -73,6 +74,22 @@ impl Drop for Polling {
     }
 }
 
+/// Runs what has nothing to do with the flights that are being polled on this thread, such as
+/// another task: what it asks for is not asked from inside them.
+#[cfg(feature = "test-util")]
+pub(crate) fn apart<T>(code: impl FnOnce() -> T) -> T {
+    struct Restore(Vec<Frame>);
+
+    impl Drop for Restore {
+        fn drop(&mut self) {
+            STACK.with_borrow_mut(|stack| std::mem::swap(stack, &mut self.0));
+        }
+    }
+
+    let _restore = Restore(STACK.take());
+    code()
+}
+
 /// The flights that one flight's compute was left waiting for.
 #[derive(Default)]
 pub(super) struct Dependencies(Mutex<Vec<Weak<AnySignal>>>);
@@ -113,16 +130,15 @@ impl Drop for Dependency {
 
 /// Whether the edges lead from one flight to another.
 fn reaches(from: &Arc<AnySignal>, target: &Arc<AnySignal>) -> bool {
-    let mut seen: Vec<Arc<AnySignal>> = vec![Arc::clone(from)];
-    let mut next = 0;
-    while let Some(signal) = seen.get(next) {
-        next += 1;
+    let mut next = vec![Arc::clone(from)];
+    let mut seen = HashSet::from([Arc::as_ptr(from).cast::<()>()]);
+    while let Some(signal) = next.pop() {
         for awaited in signal.dependencies().snapshot() {
             if is_same(&awaited, target) {
                 return true;
             }
-            if !seen.iter().any(|signal| is_same(signal, &awaited)) {
-                seen.push(awaited);
+            if seen.insert(Arc::as_ptr(&awaited).cast()) {
+                next.push(awaited);
             }
         }
     }

@@ -10,6 +10,7 @@ use std::time::{Duration, Instant};
 use slab::Slab;
 
 use super::{Spawner, Task, Timer};
+use crate::compute::apart;
 use crate::sync::{Arc, AtomicBool, Mutex, Ordering, Weak};
 
 /// Virtual time: a clock that moves only when told, and tasks that run only when driven.
@@ -255,7 +256,9 @@ impl Job {
         // A task that panics has ended too.
         let ended = Ended(&self);
         let waker = Waker::from(Arc::clone(&self));
-        if task.as_mut().poll(&mut Context::from_waker(&waker)).is_pending() {
+        // A compute that calls `advance` runs other tasks inside its poll: they are not part of it.
+        let polled = apart(|| task.as_mut().poll(&mut Context::from_waker(&waker)));
+        if polled.is_pending() {
             std::mem::forget(ended);
             let is_owed = {
                 let mut turn = self.turn.lock();

@@ -41,6 +41,7 @@ impl<K: Eq, V: Clone, F> Store<K, V, F> {
         if let Some(joined) = shard.flight(hash, &key).and_then(join) {
             return Begun::Joined(joined, key);
         }
+        self.bound.release(shard.tidy(now, removed));
         self.bound.release(usize::from(shard.remove_expired(hash, &key, now, removed)));
         // One that all callers have just left.
         shard.fence(hash, &key, removed);

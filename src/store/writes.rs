@@ -60,6 +60,7 @@ impl<K: Eq, V, F> Store<K, V, F> {
         let mut shard = self.slot(hash).shard.write();
         let now = self.now_for(&shard, ttl);
         let deadline = ttl.deadline(now);
+        self.bound.release(shard.tidy(now, removed));
         match shard.replace(hash, key, &mut value, deadline, now) {
             Ok(old) => {
                 shard.fence(hash, key, removed);
@@ -111,16 +112,15 @@ impl<K: Eq, V, F> Store<K, V, F> {
         removed: &mut Leftovers<K, V>,
     ) -> Option<(K, V)> {
         let mut shard = self.slot(hash).shard.write();
+        let now = self.now_for(&shard, Ttl::ENDLESS);
+        self.bound.release(shard.tidy(now, removed));
         shard.fence(hash, key, removed);
-        let entry = shard.remove(hash, key)?;
-        let place = self.bound.vacated();
-        if self.clock.has_passed(entry.deadline) {
-            shard.stats.expirations += 1;
-            removed.entry(entry.key, entry.value);
+        if shard.remove_expired(hash, key, now, removed) {
+            self.bound.release(1);
             return None;
         }
-        drop(shard);
-        drop(place);
+        let entry = shard.remove(hash, key)?;
+        self.bound.release(1);
         Some((entry.key, entry.value))
     }
 
@@ -133,8 +133,10 @@ impl<K: Eq, V, F> Store<K, V, F> {
         removed: &mut Leftovers<K, V>,
     ) -> Option<(K, V)> {
         let mut shard = self.slot(hash).shard.write();
+        let now = self.now_for(&shard, Ttl::ENDLESS);
+        self.bound.release(shard.tidy(now, removed));
         let entry = shard.find(hash, key)?;
-        if Version(entry.version) != version || self.clock.has_passed(entry.deadline) {
+        if Version(entry.version) != version || entry.deadline <= now {
             return None;
         }
         shard.fence(hash, key, removed);

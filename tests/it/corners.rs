@@ -265,3 +265,79 @@ fn a_call_is_hardly_larger_than_what_it_is_given() {
     let size = size_of_val(&future);
     assert!(size_of_val(&cache.get_or_compute(1, move || future)) <= size + ROOM);
 }
+
+#[test]
+fn tasks_that_run_inside_a_compute_are_not_part_of_it() {
+    let time = Manual::new();
+    let cache: Cache<u32, u32> =
+        Cache::builder().runtime(time.clone()).build().expect("valid settings");
+    let values = Arc::new(Mutex::new(Vec::new()));
+    for task in 0..3 {
+        let (cache, values, clock) = (cache.clone(), Arc::clone(&values), time.clone());
+        time.spawn(Box::pin(async move {
+            let compute = || async move {
+                clock.advance(SECOND);
+                task
+            };
+            let value = cache.get_or_compute(1, compute).await;
+            values.lock().expect("not poisoned").push(value);
+        }));
+    }
+    time.advance(SECOND);
+    assert_eq!(*values.lock().expect("not poisoned"), [0, 0, 0]);
+    check(&cache, 0);
+}
+
+#[test]
+fn every_kind_of_write_cleans_its_share() {
+    const EXPIRED: usize = 100;
+    type Write = fn(&Cache<u32, u32>);
+    let writes: [(&str, Write); 4] = [
+        ("an overwrite through a borrowed key", |cache| {
+            assert_eq!(cache.entry_ref(&1000).ttl(Duration::MAX).insert(0), Some(0));
+        }),
+        ("a removal", |cache| assert_eq!(cache.remove(&1001), None)),
+        ("a conditional removal", |cache| assert_eq!(cache.remove_if(&1000, |_| false), None)),
+        ("a compute that fails", |cache| {
+            let failed = block_on(cache.try_get_or_compute(1001, || async { Err::<u32, _>(()) }));
+            assert_eq!(failed, Err(fleeting::ComputeError::Failed(Arc::new(()))));
+        }),
+    ];
+    for (name, write) in writes {
+        let time = Manual::new();
+        let cache: Cache<u32, u32> =
+            Cache::builder().max_size(1000).runtime(time.clone()).build().expect("valid settings");
+        time.block_on(cache.close());
+        cache.insert(1000, 0);
+        for key in 0..100 {
+            cache.entry(key).ttl(SECOND).insert(key);
+        }
+        time.advance(2 * SECOND);
+        (0..EXPIRED).for_each(|_| write(&cache));
+        // A condition that does not hold is no write.
+        let left = if name == "a conditional removal" { EXPIRED } else { 0 };
+        assert_eq!(cache.len(), 1 + left, "{name}");
+        check(&cache, 0);
+    }
+}
+
+#[test]
+fn a_cache_may_be_used_across_a_caught_panic() {
+    let cache: Cache<u32, u32> = Cache::builder().build().expect("valid settings");
+    let got = std::panic::catch_unwind(|| cache.get(&1));
+    assert_eq!(got.expect("no panic"), None);
+}
+
+#[test]
+fn a_scope_closes_also_when_its_closure_makes_no_future() {
+    let time = Manual::new();
+    let cache: Cache<u32, u32> =
+        Cache::builder().ttl(SECOND).runtime(time.clone()).build().expect("valid settings");
+    cache.insert(1, 1);
+    let handle = cache.clone();
+    let run = |_: &Cache<u32, u32>| -> std::future::Ready<()> { panic!("no future") };
+    let ended = std::panic::AssertUnwindSafe(handle.scope(run)).catch_unwind();
+    assert!(time.block_on(ended).is_err());
+    time.advance(2 * SECOND);
+    assert_eq!(cache.len(), 1, "nothing sweeps any more");
+}
