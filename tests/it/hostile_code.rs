@@ -452,7 +452,7 @@ fn keys_that_are_all_equal_or_never_equal_harm_nothing() {
 
 /// A value that runs something when its last copy is dropped.
 #[derive(Clone)]
-struct OnDrop(#[expect(dead_code, reason = "held to be dropped")] Option<Arc<Action>>);
+pub(crate) struct OnDrop(#[expect(dead_code, reason = "held to be dropped")] Option<Arc<Action>>);
 
 struct Action(Mutex<Option<Box<dyn FnOnce() + Send>>>);
 
@@ -466,15 +466,15 @@ impl Drop for Action {
 }
 
 impl OnDrop {
-    fn nothing() -> Self {
+    pub(crate) fn nothing() -> Self {
         Self(None)
     }
 
-    fn run(action: impl FnOnce() + Send + 'static) -> Self {
+    pub(crate) fn run(action: impl FnOnce() + Send + 'static) -> Self {
         Self(Some(Arc::new(Action(Mutex::new(Some(Box::new(action)))))))
     }
 
-    fn panic() -> Self {
+    pub(crate) fn panic() -> Self {
         Self::run(|| panic!("the destructor panics"))
     }
 }

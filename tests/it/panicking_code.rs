@@ -12,6 +12,7 @@ use fleeting::{Cache, ComputeError};
 use futures::FutureExt;
 use futures::future::BoxFuture;
 
+use crate::hostile_code::OnDrop;
 use crate::support::{Gate, check, poll_once};
 
 const SECOND: Duration = Duration::from_secs(1);
@@ -142,29 +143,6 @@ fn the_copied_key_is_not_dropped_under_the_lock_when_clone_panics() {
         FUSE.set(0);
         assert!(result.is_err());
     });
-}
-
-#[derive(Clone)]
-struct OnDrop(#[expect(dead_code, reason = "held to be dropped")] Option<Arc<Action>>);
-struct Action(Mutex<Option<Box<dyn FnOnce() + Send>>>);
-impl Drop for Action {
-    fn drop(&mut self) {
-        let action = self.0.lock().expect("no panic while locked").take();
-        if let Some(action) = action {
-            action();
-        }
-    }
-}
-impl OnDrop {
-    fn nothing() -> Self {
-        Self(None)
-    }
-    fn run(action: impl FnOnce() + Send + 'static) -> Self {
-        Self(Some(Arc::new(Action(Mutex::new(Some(Box::new(action)))))))
-    }
-    fn panic() -> Self {
-        Self::run(|| panic!("the destructor panics"))
-    }
 }
 
 #[test]
