@@ -89,7 +89,7 @@ fn reading_and_overwriting_keep_an_entrys_place() {
         }
         cache.get(&1);
         cache.insert(1, 10);
-        cache.entry(1).ttl(SECOND).insert(11);
+        cache.entry(1).ttl(3600 * SECOND).insert(11);
         cache.entry(1).ttl(Duration::MAX).insert(12);
         cache.entry(1).or_insert(13);
         assert_eq!(cache.get_or_compute(1, async || 14).await, 12);

@@ -73,7 +73,7 @@ fn closing_again_does_nothing() {
 #[test]
 fn a_cache_may_be_closed_before_it_was_used() {
     on_every_runtime(async |host| {
-        let cache: Cache<u32, u32> = host.builder().ttl(SECOND).build().expect("valid");
+        let cache: Cache<u32, u32> = host.builder().ttl(SECOND * 1000).build().expect("valid");
         cache.close().await;
         works_lazily(&cache).await;
     });

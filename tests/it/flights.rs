@@ -21,7 +21,7 @@ use fleeting::{Cache, ComputeError};
 use futures::FutureExt;
 use futures::future::{BoxFuture, join_all, poll_fn};
 
-use crate::support::{Gate, check, on_every_runtime, poll_once};
+use crate::support::{self, Gate, Host, check, poll_once};
 
 /// Far more than any machine needs for a case that does not hang.
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -39,6 +39,11 @@ pub(crate) fn in_time(case: impl FnOnce() + Send + 'static) {
         }
         Err(RecvTimeoutError::Timeout) => panic!("the case hangs"),
     }
+}
+
+/// Runs `case` on every runtime, so that a lost wake fails rather than hangs.
+pub(crate) fn on_every_runtime(case: impl AsyncFn(Host) + Send + 'static) {
+    in_time(move || support::on_every_runtime(case));
 }
 
 /// Drives a future to its end, also inside code that is being driven so itself.
@@ -254,29 +259,6 @@ fn callers_at_the_same_time_share_one_compute_and_its_value() {
 }
 
 #[test]
-fn tasks_of_the_runtime_share_one_compute() {
-    on_every_runtime(async |host| {
-        let cache: Cache<u32, Arc<u32>> = host.builder().build().expect("valid settings");
-        let computes = Arc::new(AtomicUsize::new(0));
-        let tasks = (0..8).map(|n| {
-            let (cache, computes) = (cache.clone(), Arc::clone(&computes));
-            host.spawn(async move {
-                let compute = move || async move {
-                    computes.fetch_add(1, Ordering::SeqCst);
-                    steps(20).await;
-                    Arc::new(n)
-                };
-                cache.get_or_compute(1, compute).await
-            })
-        });
-        let values = join_all(tasks.collect::<Vec<_>>()).await;
-        assert!(values.iter().all(|value| Arc::ptr_eq(value, &values[0])), "one value for all");
-        assert_eq!(computes.load(Ordering::SeqCst), 1);
-        check(&cache, 0);
-    });
-}
-
-#[test]
 fn ten_thousand_callers_are_polled_at_most_three_times_each() {
     const CALLERS: usize = 10_000;
     on_every_runtime(async |host| {
@@ -304,132 +286,6 @@ fn ten_thousand_callers_are_polled_at_most_three_times_each() {
         assert_eq!((stats.computes, stats.misses, stats.coalesced), (1, 10_000, 9_999));
         let polls = polls.into_inner();
         assert!(polls <= 3 * CALLERS, "{polls} polls of {CALLERS} callers");
-        check(&cache, 0);
-    });
-}
-
-#[test]
-fn threads_that_ask_at_once_begin_one_compute_for_each_key() {
-    const ROUNDS: u32 = 3_000;
-    const THREADS: u32 = 4;
-    in_time(|| {
-        let cache = new_cache();
-        let alarm = WokenFromAfar::alarm();
-        let computes = Arc::new(AtomicUsize::new(0));
-        let barrier = Arc::new(Barrier::new(THREADS as usize));
-        let threads: Vec<_> = (0..THREADS)
-            .map(|thread| {
-                let (cache, alarm) = (cache.clone(), Arc::clone(&alarm));
-                let (computes, barrier) = (Arc::clone(&computes), Arc::clone(&barrier));
-                thread::spawn(move || {
-                    let ask = |round| {
-                        barrier.wait();
-                        let alarm = Arc::clone(&alarm);
-                        let computes = Arc::clone(&computes);
-                        let compute = move || async move {
-                            computes.fetch_add(1, Ordering::SeqCst);
-                            WokenFromAfar::new((round % 3) as usize, &alarm).await;
-                            Arc::new(thread)
-                        };
-                        wait(cache.get_or_compute(round, compute))
-                    };
-                    (0..ROUNDS).map(ask).collect::<Vec<_>>()
-                })
-            })
-            .collect();
-        let values: Vec<Vec<_>> =
-            threads.into_iter().map(|thread| thread.join().expect("no panic")).collect();
-        for others in &values[1..] {
-            for (round, value) in others.iter().enumerate() {
-                assert!(Arc::ptr_eq(value, &values[0][round]), "one value for all");
-            }
-        }
-        assert_eq!(computes.load(Ordering::SeqCst), ROUNDS as usize);
-        let stats = cache.stats();
-        assert_eq!(stats.requests(), u64::from(ROUNDS * THREADS));
-        assert_eq!(stats.misses - stats.coalesced, u64::from(ROUNDS));
-        assert_eq!((stats.computes, stats.inserts), (u64::from(ROUNDS), u64::from(ROUNDS)));
-        check(&cache, 0);
-    });
-}
-
-#[test]
-fn no_wake_is_lost_when_threads_poll_one_compute() {
-    const ROUNDS: u32 = 400;
-    const CALLERS: usize = 3;
-    in_time(|| {
-        let cache = new_cache();
-        let alarm = WokenFromAfar::alarm();
-        for round in 0..ROUNDS {
-            let barrier = Arc::new(Barrier::new(CALLERS));
-            let threads: Vec<_> = (0..CALLERS)
-                .map(|_| {
-                    let (cache, alarm) = (cache.clone(), Arc::clone(&alarm));
-                    let barrier = Arc::clone(&barrier);
-                    thread::spawn(move || {
-                        let compute = move || async move {
-                            WokenFromAfar::new(50, &alarm).await;
-                            Arc::new(round)
-                        };
-                        barrier.wait();
-                        wait(cache.get_or_compute(round, compute))
-                    })
-                })
-                .collect();
-            for thread in threads {
-                assert_eq!(*thread.join().expect("no panic"), round);
-            }
-        }
-        check(&cache, 0);
-    });
-}
-
-#[test]
-fn no_wake_is_lost_when_callers_leave_and_are_parked_meanwhile() {
-    const ROUNDS: u32 = 1_500;
-    in_time(|| {
-        let cache = new_cache();
-        let alarm = WokenFromAfar::alarm();
-        for round in 0..ROUNDS {
-            let barrier = Arc::new(Barrier::new(3));
-            let ask = |cache: Cache<u32, Arc<u32>>| {
-                let alarm = Arc::clone(&alarm);
-                let compute = move || async move {
-                    WokenFromAfar::new(8, &alarm).await;
-                    Arc::new(round)
-                };
-                async move { cache.get_or_compute(round, compute).await }.boxed()
-            };
-            let (stays, mut leaves, mut parks) =
-                (ask(cache.clone()), ask(cache.clone()), ask(cache.clone()));
-            let stays = {
-                let barrier = Arc::clone(&barrier);
-                thread::spawn(move || {
-                    barrier.wait();
-                    wait(stays)
-                })
-            };
-            let leaves = {
-                let barrier = Arc::clone(&barrier);
-                thread::spawn(move || {
-                    barrier.wait();
-                    for _ in 0..round % 7 {
-                        if poll_once(&mut leaves).is_some() {
-                            break;
-                        }
-                    }
-                    drop(leaves);
-                })
-            };
-            barrier.wait();
-            for _ in 0..round % 5 {
-                if poll_once(&mut parks).is_some() {
-                    break;
-                }
-            }
-            assert_eq!(*stays.join().expect("no panic"), round);
-            leaves.join().expect("no panic");
-        }
         check(&cache, 0);
     });
 }
@@ -640,69 +496,65 @@ fn a_panic_in_a_compute_reaches_all_callers_and_the_next_call_starts_afresh() {
 
 #[test]
 fn a_panic_reaches_a_caller_that_came_while_it_was_on_its_way() {
-    in_time(|| {
-        on_every_runtime(async |host| {
-            let cache: Cache<u32, Arc<u32>> = host.builder().build().expect("valid settings");
-            let late = Arc::new(Mutex::new(None));
-            let inner = (cache.clone(), Arc::clone(&late));
-            let compute = || async move {
-                let (cache, late) = inner;
-                let joined = thread::spawn(move || {
-                    let caller = async move {
-                        cache.try_get_or_compute(1, || async { Ok::<_, u8>(Arc::new(9)) }).await
-                    };
-                    let mut caller = caller.boxed();
-                    let wakes = Wakes::new();
-                    assert!(poll_for(&mut caller, &wakes).is_none());
-                    *late.lock().expect("not poisoned") = Some((caller, wakes));
-                });
-                joined.join().expect("no panic");
-                bang::<u8>().map(Arc::new)
-            };
-            let first = cache.try_get_or_compute(1, compute).await;
-            assert_eq!(message(first), "bang");
-            let (mut caller, wakes) = late.lock().expect("not poisoned").take().expect("joined");
-            assert_eq!(wakes.count(), 1);
-            let result = poll_once(&mut caller).expect("the outcome is there");
-            assert_eq!(message(result), "bang");
-            drop(caller);
-            check(&cache, 0);
-        });
+    on_every_runtime(async |host| {
+        let cache: Cache<u32, Arc<u32>> = host.builder().build().expect("valid settings");
+        let late = Arc::new(Mutex::new(None));
+        let inner = (cache.clone(), Arc::clone(&late));
+        let compute = || async move {
+            let (cache, late) = inner;
+            let joined = thread::spawn(move || {
+                let caller = async move {
+                    cache.try_get_or_compute(1, || async { Ok::<_, u8>(Arc::new(9)) }).await
+                };
+                let mut caller = caller.boxed();
+                let wakes = Wakes::new();
+                assert!(poll_for(&mut caller, &wakes).is_none());
+                *late.lock().expect("not poisoned") = Some((caller, wakes));
+            });
+            joined.join().expect("no panic");
+            bang::<u8>().map(Arc::new)
+        };
+        let first = cache.try_get_or_compute(1, compute).await;
+        assert_eq!(message(first), "bang");
+        let (mut caller, wakes) = late.lock().expect("not poisoned").take().expect("joined");
+        assert_eq!(wakes.count(), 1);
+        let result = poll_once(&mut caller).expect("the outcome is there");
+        assert_eq!(message(result), "bang");
+        drop(caller);
+        check(&cache, 0);
     });
 }
 
 #[test]
 fn a_panic_in_the_closure_reaches_those_who_joined_meanwhile() {
-    in_time(|| {
-        on_every_runtime(async |host| {
-            let cache: Cache<u32, Arc<u32>> = host.builder().build().expect("valid settings");
-            let other = cache.clone();
-            let mut joined = None;
-            let wakes = Wakes::new();
-            let closure = || -> BoxFuture<'static, Result<Arc<u32>, u8>> {
-                let joins = || {
-                    let caller = async move {
-                        other.try_get_or_compute(1, || async { Ok::<_, u8>(Arc::new(9)) }).await
-                    };
-                    let mut caller = caller.boxed();
-                    assert!(poll_for(&mut caller, &wakes).is_none());
-                    caller
+    on_every_runtime(async |host| {
+        let cache: Cache<u32, Arc<u32>> = host.builder().build().expect("valid settings");
+        let other = cache.clone();
+        let mut joined = None;
+        let wakes = Wakes::new();
+        let closure = || -> BoxFuture<'static, Result<Arc<u32>, u8>> {
+            let joins = || {
+                let caller = async move {
+                    other.try_get_or_compute(1, || async { Ok::<_, u8>(Arc::new(9)) }).await
                 };
-                joined = thread::scope(|scope| scope.spawn(joins).join().ok());
-                panic!("the closure")
+                let mut caller = caller.boxed();
+                assert!(poll_for(&mut caller, &wakes).is_none());
+                caller
             };
-            let first = cache.try_get_or_compute(1, closure).await;
-            assert_eq!(message(first), "the closure");
-            assert_eq!(wakes.count(), 1);
-            let mut caller = joined.expect("joined");
-            assert_eq!(message(poll_once(&mut caller).expect("over")), "the closure");
-            drop(caller);
-            check(&cache, 0);
-            assert_eq!(*cache.get_or_compute(1, || async { Arc::new(2) }).await, 2);
-            let stats = cache.stats();
-            assert_eq!((stats.computes, stats.compute_failures), (2, 1));
-            check(&cache, 0);
-        });
+            joined = thread::scope(|scope| scope.spawn(joins).join().ok());
+            panic!("the closure")
+        };
+        let first = cache.try_get_or_compute(1, closure).await;
+        assert_eq!(message(first), "the closure");
+        assert_eq!(wakes.count(), 1);
+        let mut caller = joined.expect("joined");
+        assert_eq!(message(poll_once(&mut caller).expect("over")), "the closure");
+        drop(caller);
+        check(&cache, 0);
+        assert_eq!(*cache.get_or_compute(1, || async { Arc::new(2) }).await, 2);
+        let stats = cache.stats();
+        assert_eq!((stats.computes, stats.compute_failures), (2, 1));
+        check(&cache, 0);
     });
 }
 
@@ -1162,51 +1014,6 @@ fn a_wake_during_a_poll_reaches_a_caller_that_came_meanwhile() {
 }
 
 #[test]
-fn a_caller_is_woken_though_another_ends_the_compute_right_after_its_poll() {
-    const ROUNDS: u32 = 5_000;
-    in_time(|| {
-        let cache: Cache<u32, u32> = Cache::builder().build().expect("valid settings");
-        // The round that is being polled for the first time, and the one that was joined then.
-        let (begun, joined) = (Arc::new(AtomicUsize::new(0)), Arc::new(AtomicUsize::new(0)));
-        let spins = {
-            let (cache, begun, joined) = (cache.clone(), Arc::clone(&begun), Arc::clone(&joined));
-            thread::spawn(move || {
-                for round in 1..=ROUNDS {
-                    spin_until(&begun, round);
-                    let mut caller = cache.get_or_compute(round, || async { 0 }).boxed();
-                    assert!(poll_once(&mut caller).is_none(), "the other is polling");
-                    joined.store(round as usize, Ordering::SeqCst);
-                    // Polls without being woken, and so takes the next poll when it can.
-                    while poll_once(&mut caller).is_none() {}
-                }
-            })
-        };
-        let alarm = WokenFromAfar::alarm();
-        for round in 1..=ROUNDS {
-            let (begun, joined) = (Arc::clone(&begun), Arc::clone(&joined));
-            let mut woken = WokenFromAfar::new(1, &alarm);
-            let mut is_first = true;
-            let compute = poll_fn(move |context| {
-                if mem::take(&mut is_first) {
-                    begun.store(round as usize, Ordering::SeqCst);
-                    spin_until(&joined, round);
-                }
-                woken.poll_unpin(context).map(|()| round)
-            });
-            assert_eq!(wait(cache.get_or_compute(round, || compute)), round);
-        }
-        spins.join().expect("no panic");
-        check(&cache, 0);
-    });
-}
-
-fn spin_until(round: &AtomicUsize, expected: u32) {
-    while round.load(Ordering::SeqCst) < expected as usize {
-        thread::yield_now();
-    }
-}
-
-#[test]
 fn the_end_of_a_compute_wakes_a_caller_that_came_during_its_last_poll() {
     in_time(|| {
         let cache = new_cache();
@@ -1338,4 +1145,263 @@ impl Hasher for SameHash {
     }
 
     fn write(&mut self, _: &[u8]) {}
+}
+
+#[test]
+fn tasks_of_the_runtime_share_one_compute() {
+    on_every_runtime(async |host| {
+        let cache: Cache<u32, Arc<u32>> = host.builder().build().expect("valid settings");
+        let computes = Arc::new(AtomicUsize::new(0));
+        let tasks = (0..8).map(|n| {
+            let (cache, computes) = (cache.clone(), Arc::clone(&computes));
+            host.spawn(async move {
+                let compute = move || async move {
+                    computes.fetch_add(1, Ordering::SeqCst);
+                    steps(20).await;
+                    Arc::new(n)
+                };
+                cache.get_or_compute(1, compute).await
+            })
+        });
+        let values = join_all(tasks.collect::<Vec<_>>()).await;
+        assert!(values.iter().all(|value| Arc::ptr_eq(value, &values[0])), "one value for all");
+        assert_eq!(computes.load(Ordering::SeqCst), 1);
+        check(&cache, 0);
+    });
+}
+
+#[test]
+fn threads_that_ask_at_once_begin_one_compute_for_each_key() {
+    const ROUNDS: u32 = 3_000;
+    const THREADS: u32 = 4;
+    in_time(|| {
+        let cache = new_cache();
+        let alarm = WokenFromAfar::alarm();
+        let computes = Arc::new(AtomicUsize::new(0));
+        let barrier = Arc::new(Barrier::new(THREADS as usize));
+        let threads: Vec<_> = (0..THREADS)
+            .map(|thread| {
+                let (cache, alarm) = (cache.clone(), Arc::clone(&alarm));
+                let (computes, barrier) = (Arc::clone(&computes), Arc::clone(&barrier));
+                thread::spawn(move || {
+                    let ask = |round| {
+                        barrier.wait();
+                        let alarm = Arc::clone(&alarm);
+                        let computes = Arc::clone(&computes);
+                        let compute = move || async move {
+                            computes.fetch_add(1, Ordering::SeqCst);
+                            WokenFromAfar::new((round % 3) as usize, &alarm).await;
+                            Arc::new(thread)
+                        };
+                        wait(cache.get_or_compute(round, compute))
+                    };
+                    (0..ROUNDS).map(ask).collect::<Vec<_>>()
+                })
+            })
+            .collect();
+        let values: Vec<Vec<_>> =
+            threads.into_iter().map(|thread| thread.join().expect("no panic")).collect();
+        for others in &values[1..] {
+            for (round, value) in others.iter().enumerate() {
+                assert!(Arc::ptr_eq(value, &values[0][round]), "one value for all");
+            }
+        }
+        assert_eq!(computes.load(Ordering::SeqCst), ROUNDS as usize);
+        let stats = cache.stats();
+        assert_eq!(stats.requests(), u64::from(ROUNDS * THREADS));
+        assert_eq!(stats.misses - stats.coalesced, u64::from(ROUNDS));
+        assert_eq!((stats.computes, stats.inserts), (u64::from(ROUNDS), u64::from(ROUNDS)));
+        check(&cache, 0);
+    });
+}
+
+#[test]
+fn no_wake_is_lost_when_threads_poll_one_compute() {
+    const ROUNDS: u32 = 400;
+    const CALLERS: usize = 3;
+    in_time(|| {
+        let cache = new_cache();
+        let alarm = WokenFromAfar::alarm();
+        for round in 0..ROUNDS {
+            let barrier = Arc::new(Barrier::new(CALLERS));
+            let threads: Vec<_> = (0..CALLERS)
+                .map(|_| {
+                    let (cache, alarm) = (cache.clone(), Arc::clone(&alarm));
+                    let barrier = Arc::clone(&barrier);
+                    thread::spawn(move || {
+                        let compute = move || async move {
+                            WokenFromAfar::new(50, &alarm).await;
+                            Arc::new(round)
+                        };
+                        barrier.wait();
+                        wait(cache.get_or_compute(round, compute))
+                    })
+                })
+                .collect();
+            for thread in threads {
+                assert_eq!(*thread.join().expect("no panic"), round);
+            }
+        }
+        check(&cache, 0);
+    });
+}
+
+#[test]
+fn no_wake_is_lost_when_callers_leave_and_are_parked_meanwhile() {
+    const ROUNDS: u32 = 1_500;
+    in_time(|| {
+        let cache = new_cache();
+        let alarm = WokenFromAfar::alarm();
+        for round in 0..ROUNDS {
+            let barrier = Arc::new(Barrier::new(3));
+            let ask = |cache: Cache<u32, Arc<u32>>| {
+                let alarm = Arc::clone(&alarm);
+                let compute = move || async move {
+                    WokenFromAfar::new(8, &alarm).await;
+                    Arc::new(round)
+                };
+                async move { cache.get_or_compute(round, compute).await }.boxed()
+            };
+            let (stays, mut leaves, mut parks) =
+                (ask(cache.clone()), ask(cache.clone()), ask(cache.clone()));
+            let stays = {
+                let barrier = Arc::clone(&barrier);
+                thread::spawn(move || {
+                    barrier.wait();
+                    wait(stays)
+                })
+            };
+            let leaves = {
+                let barrier = Arc::clone(&barrier);
+                thread::spawn(move || {
+                    barrier.wait();
+                    for _ in 0..round % 7 {
+                        if poll_once(&mut leaves).is_some() {
+                            break;
+                        }
+                    }
+                    drop(leaves);
+                })
+            };
+            barrier.wait();
+            for _ in 0..round % 5 {
+                if poll_once(&mut parks).is_some() {
+                    break;
+                }
+            }
+            assert_eq!(*stays.join().expect("no panic"), round);
+            leaves.join().expect("no panic");
+        }
+        check(&cache, 0);
+    });
+}
+
+#[test]
+fn a_caller_is_woken_though_another_ends_the_compute_right_after_its_poll() {
+    const ROUNDS: u32 = 5_000;
+    in_time(|| {
+        let cache: Cache<u32, u32> = Cache::builder().build().expect("valid settings");
+        // The round that is being polled for the first time, and the one that was joined then.
+        let (begun, joined) = (Arc::new(AtomicUsize::new(0)), Arc::new(AtomicUsize::new(0)));
+        let spins = {
+            let (cache, begun, joined) = (cache.clone(), Arc::clone(&begun), Arc::clone(&joined));
+            thread::spawn(move || {
+                for round in 1..=ROUNDS {
+                    spin_until(&begun, round);
+                    let mut caller = cache.get_or_compute(round, || async { 0 }).boxed();
+                    assert!(poll_once(&mut caller).is_none(), "the other is polling");
+                    joined.store(round as usize, Ordering::SeqCst);
+                    // Polls without being woken, and so takes the next poll when it can.
+                    let mut polls = 0_u32;
+                    while poll_once(&mut caller).is_none() {
+                        polls += 1;
+                        if polls % 1_024 == 0 {
+                            thread::yield_now();
+                        }
+                    }
+                }
+            })
+        };
+        let alarm = WokenFromAfar::alarm();
+        for round in 1..=ROUNDS {
+            let (begun, joined) = (Arc::clone(&begun), Arc::clone(&joined));
+            let mut woken = WokenFromAfar::new(1, &alarm);
+            let mut is_first = true;
+            let compute = poll_fn(move |context| {
+                if mem::take(&mut is_first) {
+                    begun.store(round as usize, Ordering::SeqCst);
+                    spin_until(&joined, round);
+                }
+                woken.poll_unpin(context).map(|()| round)
+            });
+            assert_eq!(wait(cache.get_or_compute(round, || compute)), round);
+        }
+        spins.join().expect("no panic");
+        check(&cache, 0);
+    });
+}
+
+fn spin_until(round: &AtomicUsize, expected: u32) {
+    while round.load(Ordering::SeqCst) < expected as usize {
+        thread::yield_now();
+    }
+}
+
+/// A value whose destructor panics when it is armed, once.
+#[derive(Clone)]
+struct Armed(Arc<AtomicBool>);
+
+impl Drop for Armed {
+    fn drop(&mut self) {
+        assert!(!self.0.swap(false, Ordering::SeqCst), "the value's destructor");
+    }
+}
+
+#[test]
+fn a_value_that_is_not_stored_and_whose_destructor_panics_leaves_no_caller_hanging() {
+    in_time(|| {
+        let cache: Cache<u32, Armed> = Cache::builder().build().expect("valid settings");
+        let armed = Arc::new(AtomicBool::new(false));
+        let (arms, value) = (Arc::clone(&armed), Armed(armed));
+        let switch = Switch::default();
+        let is_on = switch.is_on();
+        let entry = cache.entry(1).ttl_with(move |_| {
+            arms.store(true, Ordering::SeqCst);
+            panic!("no ttl")
+        });
+        let leads = entry.try_get_or_compute(|| is_on.map(|()| Ok::<_, u8>(value)));
+        let mut leads = AssertUnwindSafe(leads).catch_unwind().boxed();
+        assert!(poll_once(&mut leads).is_none());
+        let mut joins = cache.try_get_or_compute(1, || async { Err(2) }).boxed();
+        assert!(poll_once(&mut joins).is_none());
+        switch.turn_on();
+        let leads = wait(leads).expect("the panic is contained");
+        assert!(matches!(leads, Err(ComputeError::Panicked(_))));
+        assert!(matches!(wait(joins), Err(ComputeError::Panicked(_))));
+        check(&cache, 0);
+    });
+}
+
+#[test]
+fn a_ttl_closure_that_is_not_needed_and_whose_destructor_panics_leaves_no_caller_hanging() {
+    in_time(|| {
+        let cache: Cache<u32, u32> = Cache::builder().build().expect("valid settings");
+        let switch = Switch::default();
+        let is_on = switch.is_on();
+        let bomb = Bomb("the closure's destructor");
+        let entry = cache.entry(1).ttl_with(move |_| {
+            let _ = &bomb;
+            Duration::MAX
+        });
+        let leads = entry.try_get_or_compute(|| is_on.map(|()| Err::<u32, u8>(1)));
+        let mut leads = AssertUnwindSafe(leads).catch_unwind().boxed();
+        assert!(poll_once(&mut leads).is_none());
+        let mut joins = cache.try_get_or_compute(1, || async { Ok::<_, u8>(2) }).boxed();
+        assert!(poll_once(&mut joins).is_none());
+        switch.turn_on();
+        let leads = wait(leads).expect("the panic is contained");
+        assert!(leads.is_err());
+        assert!(wait(joins).is_err(), "the same outcome");
+        check(&cache, 0);
+    });
 }

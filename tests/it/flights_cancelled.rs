@@ -13,8 +13,10 @@ use fleeting::{Cache, ComputeError};
 use futures::FutureExt;
 use futures::future::{BoxFuture, abortable, join_all, poll_fn};
 
-use crate::flights::{Bomb, Switch, Wakes, WokenFromAfar, in_time, poll_for, steps, wait};
-use crate::support::{Gate, check, on_every_runtime, poll_once};
+use crate::flights::{
+    Bomb, Switch, Wakes, WokenFromAfar, in_time, on_every_runtime, poll_for, steps, wait,
+};
+use crate::support::{Gate, check, poll_once};
 
 /// What became of computes.
 #[derive(Default)]
@@ -467,75 +469,68 @@ fn use_cache(cache: &Cache<u32, u32>) {
 
 #[test]
 fn the_destructor_of_an_abandoned_compute_may_use_the_cache() {
-    in_time(|| {
-        on_every_runtime(async |host| {
-            let cache: Cache<u32, u32> = host.builder().build().expect("valid settings");
-            let other = cache.clone();
-            let compute = || async move {
-                let _deferred = Deferred(move || {
-                    use_cache(&other);
-                    let own = wait(other.try_get_or_compute(1, || async { Ok::<_, u8>(2) }));
-                    assert_eq!(own.ok(), Some(2), "its own key is free");
-                });
-                std::future::pending().await
-            };
-            let mut caller = cache.get_or_compute(1, compute).boxed();
-            assert!(poll_once(&mut caller).is_none());
-            drop(caller);
-            assert_eq!(cache.get(&1), Some(2));
-            check(&cache, 0);
-        });
+    on_every_runtime(async |host| {
+        let cache: Cache<u32, u32> = host.builder().build().expect("valid settings");
+        let other = cache.clone();
+        let compute = || async move {
+            let _deferred = Deferred(move || {
+                use_cache(&other);
+                let own = wait(other.try_get_or_compute(1, || async { Ok::<_, u8>(2) }));
+                assert_eq!(own.ok(), Some(2), "its own key is free");
+            });
+            std::future::pending().await
+        };
+        let mut caller = cache.get_or_compute(1, compute).boxed();
+        assert!(poll_once(&mut caller).is_none());
+        drop(caller);
+        assert_eq!(cache.get(&1), Some(2));
+        check(&cache, 0);
     });
 }
 
 #[test]
 fn the_destructor_of_a_finished_compute_may_use_the_cache() {
-    in_time(|| {
-        on_every_runtime(async |host| {
-            let cache: Cache<u32, u32> = host.builder().build().expect("valid settings");
-            let other = cache.clone();
-            let compute = || {
-                EndsWith(move || {
-                    let own = wait(other.try_get_or_compute(1, || async { Ok::<_, u8>(2) }));
-                    assert!(matches!(own, Err(ComputeError::Recursive)), "it is not over yet");
-                    use_cache(&other);
-                })
-            };
-            assert_eq!(cache.try_get_or_compute(1, compute).await.ok(), Some(1));
-            assert_eq!(cache.get(&1), None, "written over by its own destructor");
-            check(&cache, 0);
-        });
+    on_every_runtime(async |host| {
+        let cache: Cache<u32, u32> = host.builder().build().expect("valid settings");
+        let other = cache.clone();
+        let compute = || {
+            EndsWith(move || {
+                let own = wait(other.try_get_or_compute(1, || async { Ok::<_, u8>(2) }));
+                assert!(matches!(own, Err(ComputeError::Recursive)), "it is not over yet");
+                use_cache(&other);
+            })
+        };
+        assert_eq!(cache.try_get_or_compute(1, compute).await.ok(), Some(1));
+        assert_eq!(cache.get(&1), None, "written over by its own destructor");
+        check(&cache, 0);
     });
 }
 
 #[test]
 fn a_compute_may_drop_the_callers_that_wait_for_it() {
-    in_time(|| {
-        on_every_runtime(async |host| {
-            let cache: Cache<u32, u32> = host.builder().build().expect("valid settings");
-            let others = Arc::new(Mutex::new(Vec::<BoxFuture<'static, u32>>::new()));
-            let victims = Arc::clone(&others);
-            let switch = Switch::default();
-            let is_on = switch.is_on();
-            let compute = || async move {
-                is_on.await;
-                let dropped = mem::take(&mut *victims.lock().expect("not poisoned"));
-                drop(dropped);
-                1
-            };
-            let mut leads = cache.get_or_compute(1, compute).boxed();
-            assert!(poll_once(&mut leads).is_none());
-            for _ in 0..3 {
-                let cache = cache.clone();
-                let mut other =
-                    async move { cache.get_or_compute(1, || async { 2 }).await }.boxed();
-                assert!(poll_for(&mut other, &Wakes::new()).is_none());
-                others.lock().expect("not poisoned").push(other);
-            }
-            switch.turn_on();
-            assert_eq!(leads.await, 1);
-            check(&cache, 0);
-        });
+    on_every_runtime(async |host| {
+        let cache: Cache<u32, u32> = host.builder().build().expect("valid settings");
+        let others = Arc::new(Mutex::new(Vec::<BoxFuture<'static, u32>>::new()));
+        let victims = Arc::clone(&others);
+        let switch = Switch::default();
+        let is_on = switch.is_on();
+        let compute = || async move {
+            is_on.await;
+            let dropped = mem::take(&mut *victims.lock().expect("not poisoned"));
+            drop(dropped);
+            1
+        };
+        let mut leads = cache.get_or_compute(1, compute).boxed();
+        assert!(poll_once(&mut leads).is_none());
+        for _ in 0..3 {
+            let cache = cache.clone();
+            let mut other = async move { cache.get_or_compute(1, || async { 2 }).await }.boxed();
+            assert!(poll_for(&mut other, &Wakes::new()).is_none());
+            others.lock().expect("not poisoned").push(other);
+        }
+        switch.turn_on();
+        assert_eq!(leads.await, 1);
+        check(&cache, 0);
     });
 }
 

@@ -10,8 +10,10 @@ use fleeting::{Cache, ComputeError};
 use futures::FutureExt;
 use futures::future::{BoxFuture, join_all, select};
 
-use crate::flights::{OneHash, Switch, Wakes, WokenFromAfar, in_time, poll_for, steps, wait};
-use crate::support::{Gate, Host, check, on_every_runtime, poll_once};
+use crate::flights::{
+    Alarm, OneHash, Switch, Wakes, WokenFromAfar, in_time, on_every_runtime, poll_for, steps, wait,
+};
+use crate::support::{Gate, Host, check, poll_once};
 
 /// What the computes of these tests yield when all goes well, and why they have no value else.
 type Outcome = Result<u32, ComputeError<Told>>;
@@ -323,142 +325,31 @@ fn a_circle_is_found_by_the_task_that_closes_it() {
 }
 
 #[test]
-fn tasks_of_the_runtime_that_close_a_circle_all_end() {
-    in_time(|| {
-        on_every_runtime(async |host| {
-            let cache = new_cache(&host);
-            for round in 0..50 {
-                let switch = Switch::default();
-                let key = |index: u32| round * 10 + index % 3;
-                let tasks: Vec<_> = (0..3)
-                    .map(|index| {
-                        host.spawn(asks_later(&cache, &switch, key(index), key(index + 1)))
-                    })
-                    .collect();
-                steps((round % 4) as usize).await;
-                switch.turn_on();
-                join_all(tasks).await;
-                check(&cache, 0);
-            }
-        });
-    });
-}
-
-#[test]
-fn threads_that_collide_in_a_circle_all_end() {
-    const ROUNDS: u32 = 3_000;
-    for length in [2_u32, 3] {
-        in_time(move || {
-            let cache: Cache<u32, u32> = Cache::builder().build().expect("valid settings");
-            let alarm = WokenFromAfar::alarm();
-            let barrier = Arc::new(Barrier::new(length as usize));
-            let told = Arc::new(AtomicUsize::new(0));
-            let threads: Vec<_> = (0..length)
-                .map(|index| {
-                    let (cache, barrier) = (cache.clone(), Arc::clone(&barrier));
-                    let (alarm, told) = (Arc::clone(&alarm), Arc::clone(&told));
-                    thread::spawn(move || {
-                        for round in 0..ROUNDS {
-                            let key = |index| round * 4 + index % length;
-                            let (inner, alarm) = (cache.clone(), Arc::clone(&alarm));
-                            let (told, next) = (Arc::clone(&told), key(index + 1));
-                            let compute = move || async move {
-                                WokenFromAfar::new((round % 3) as usize, &alarm).await;
-                                let fallback = || async { Ok::<_, Told>(100) };
-                                let result = inner.try_get_or_compute(next, fallback).await;
-                                if matches!(result, Err(ComputeError::Recursive)) {
-                                    told.fetch_add(1, Ordering::SeqCst);
-                                }
-                                pass_on(result)
-                            };
-                            barrier.wait();
-                            drop(wait(cache.try_get_or_compute(key(index), compute)));
-                        }
-                    })
-                })
-                .collect();
-            for thread in threads {
-                thread.join().expect("no panic");
-            }
-            println!("{} circles of {ROUNDS}", told.load(Ordering::SeqCst));
-            check(&cache, 0);
-        });
-    }
-}
-
-#[test]
-fn threads_that_collide_on_a_tree_are_told_of_no_circle() {
-    const ROUNDS: u32 = 2_000;
-    in_time(|| {
-        // Every key asks for smaller ones only.
-        fn ask(
-            cache: Cache<u32, u32>,
-            base: u32,
-            key: u32,
-            alarm: Alarm,
-        ) -> BoxFuture<'static, u32> {
-            let inner = cache.clone();
-            let compute = move || async move {
-                WokenFromAfar::new((key % 2) as usize, &alarm).await;
-                let below = (0..key).map(|key| ask(inner.clone(), base, key, Arc::clone(&alarm)));
-                join_all(below.collect::<Vec<_>>()).await.iter().sum::<u32>() + 1
-            };
-            async move { cache.get_or_compute(base + key, compute).await }.boxed()
-        }
-        let cache: Cache<u32, u32> = Cache::builder().build().expect("valid settings");
-        let alarm = WokenFromAfar::alarm();
-        let barrier = Arc::new(Barrier::new(3));
-        let threads: Vec<_> = (0..3)
-            .map(|thread| {
-                let (cache, barrier) = (cache.clone(), Arc::clone(&barrier));
-                let alarm = Arc::clone(&alarm);
-                thread::spawn(move || {
-                    for round in 0..ROUNDS {
-                        let key = 3 + (round + thread) % 3;
-                        barrier.wait();
-                        let value = wait(ask(cache.clone(), round * 8, key, Arc::clone(&alarm)));
-                        assert_eq!(value, 1 << key);
-                    }
-                })
-            })
-            .collect();
-        for thread in threads {
-            thread.join().expect("no circle");
-        }
-        check(&cache, 0);
-    });
-}
-
-type Alarm = Arc<crate::flights::Alarm>;
-
-#[test]
 fn a_wait_that_was_given_up_is_no_part_of_a_circle() {
     on_every_runtime(async |host| {
         let cache = new_cache(&host);
-        let (first, second) = (Switch::default(), Switch::default());
-        // The compute of 1 waits for 2 until the first switch is on, and then for the second.
-        let (inner, given_up, goes_on) = (cache.clone(), first.is_on(), second.is_on());
-        let never_on = Switch::default().is_on();
+        let (leaves, ends, asks) = (Switch::default(), Switch::default(), Switch::default());
+        // The compute of 1 waits for 2, gives that up, and goes on.
+        let (inner, given_up, may_end) = (cache.clone(), leaves.is_on(), ends.is_on());
         let compute = || async move {
-            {
-                let two = inner.get_or_compute(2, || never_on.map(|()| 20)).boxed();
-                select(two, given_up.boxed()).await;
-            }
-            goes_on.await;
+            let two = inner.try_get_or_compute(2, || async { Err(Told(9)) }).boxed();
+            drop(select(two, given_up.boxed()).await);
+            may_end.await;
             10
         };
+        let mut two = asks_later(&cache, &asks, 2, 1);
+        assert!(poll_once(&mut two).is_none());
         let mut one = cache.get_or_compute(1, compute).boxed();
         assert!(poll_once(&mut one).is_none());
         check(&cache, 2);
-        first.turn_on();
+        leaves.turn_on();
         assert!(poll_once(&mut one).is_none());
-        check(&cache, 1);
-        // Now 2 may wait for 1.
-        let mut two = follow(cache.clone(), 2, vec![1]);
+        // Now the same compute of 2 may wait for 1.
+        asks.turn_on();
         assert!(poll_once(&mut two).is_none());
         check(&cache, 2);
-        second.turn_on();
-        assert_eq!(two.await.ok(), Some(11));
+        ends.turn_on();
+        assert_eq!(two.await.ok(), Some(10));
         assert_eq!(one.await, 10);
         check(&cache, 0);
     });
@@ -544,43 +435,99 @@ fn code_that_blocks_on_its_own_key_is_told_so() {
         let own = wait(cache.try_get_or_compute(1, || async { Ok::<_, Told>(5) }));
         matches!(own, Err(ComputeError::Recursive))
     };
-    in_time(move || {
-        on_every_runtime(async |host| {
-            let cache = new_cache(&host);
-            // The closure.
-            let closure = || {
-                assert!(ask(&cache));
-                async { 1 }
-            };
-            assert_eq!(cache.get_or_compute(1, closure).await, 1);
-            cache.remove(&1);
-            // The compute.
-            let own = cache.clone();
-            let compute = || async move {
-                steps(2).await;
-                assert!(ask(&own));
-                2
-            };
-            assert_eq!(cache.get_or_compute(1, compute).await, 2);
-            cache.remove(&1);
-            // The closure that tells the TTL.
-            let own = cache.clone();
-            let entry = cache.entry(1).ttl_with(move |_| {
-                assert!(ask(&own));
-                Duration::MAX
-            });
-            assert_eq!(entry.get_or_compute(|| async { 3 }).await, 3);
-            // The compute of another key, on which the closure blocks.
-            cache.remove(&1);
-            let own = cache.clone();
-            let closure = || {
-                let compute = || async move { if ask(&own) { 4 } else { 0 } };
-                let other = wait(cache.get_or_compute(2, compute));
-                async move { other }
-            };
-            assert_eq!(cache.get_or_compute(1, closure).await, 4);
-            check(&cache, 0);
+    on_every_runtime(async move |host| {
+        let cache = new_cache(&host);
+        // The closure.
+        let closure = || {
+            assert!(ask(&cache));
+            async { 1 }
+        };
+        assert_eq!(cache.get_or_compute(1, closure).await, 1);
+        cache.remove(&1);
+        // The compute.
+        let own = cache.clone();
+        let compute = || async move {
+            steps(2).await;
+            assert!(ask(&own));
+            2
+        };
+        assert_eq!(cache.get_or_compute(1, compute).await, 2);
+        cache.remove(&1);
+        // The closure that tells the TTL.
+        let own = cache.clone();
+        let entry = cache.entry(1).ttl_with(move |_| {
+            assert!(ask(&own));
+            Duration::MAX
         });
+        assert_eq!(entry.get_or_compute(|| async { 3 }).await, 3);
+        // The compute of another key, on which the closure blocks.
+        cache.remove(&1);
+        let own = cache.clone();
+        let closure = || {
+            let compute = || async move { if ask(&own) { 4 } else { 0 } };
+            let other = wait(cache.get_or_compute(2, compute));
+            async move { other }
+        };
+        assert_eq!(cache.get_or_compute(1, closure).await, 4);
+        check(&cache, 0);
+    });
+}
+
+#[test]
+fn a_circle_ends_also_for_those_who_only_watch() {
+    on_every_runtime(async |host| {
+        let cache = new_cache(&host);
+        let switch = Switch::default();
+        let mut callers =
+            vec![asks_later(&cache, &switch, 1, 2), asks_later(&cache, &switch, 2, 1)];
+        // These join the computes, and a third compute waits for one of them.
+        callers.push(follow(cache.clone(), 1, vec![]));
+        callers.push(follow(cache.clone(), 2, vec![]));
+        callers.push(follow(cache.clone(), 3, vec![1]));
+        assert!(callers.iter_mut().all(|caller| poll_once(caller).is_none()));
+        check(&cache, 3);
+        switch.turn_on();
+        assert!(join_all(callers).await.into_iter().all(|outcome| told(outcome) == 0));
+        check(&cache, 0);
+    });
+}
+
+#[test]
+fn a_compute_whose_caller_is_parked_may_be_waited_for() {
+    on_every_runtime(async |host| {
+        let cache = new_cache(&host);
+        let gate = Gate::new();
+        // The compute of 1 waits for 2, and its only caller is never polled again.
+        let (inner, passed) = (cache.clone(), gate.passed());
+        let compute = || async move { inner.get_or_compute(2, || passed.map(|()| 20)).await };
+        let mut one = cache.get_or_compute(1, compute).boxed();
+        assert!(poll_once(&mut one).is_none());
+        // The compute of 3 waits for 1, and what 2 is waiting for has nothing to do with it.
+        let mut three = follow(cache.clone(), 3, vec![1]);
+        assert!(poll_once(&mut three).is_none());
+        check(&cache, 3);
+        gate.open();
+        assert_eq!(three.await.ok(), Some(21));
+        assert_eq!(one.await, 20);
+        check(&cache, 0);
+    });
+}
+
+#[test]
+fn tasks_of_the_runtime_that_close_a_circle_all_end() {
+    on_every_runtime(async |host| {
+        let cache = new_cache(&host);
+        for round in 0..50 {
+            let switch = Switch::default();
+            let key = |index: u32| round * 10 + index % 3;
+            let tasks: Vec<_> = (0..3)
+                .map(|index| host.spawn(asks_later(&cache, &switch, key(index), key(index + 1))))
+                .collect();
+            steps((round % 4) as usize).await;
+            switch.turn_on();
+            join_all(tasks).await;
+            check(&cache, 0);
+        }
     });
 }
 
@@ -620,41 +567,86 @@ fn closures_and_computes_that_block_on_each_others_key_all_end() {
 }
 
 #[test]
-fn a_circle_ends_also_for_those_who_only_watch() {
-    on_every_runtime(async |host| {
-        let cache = new_cache(&host);
-        let switch = Switch::default();
-        let mut callers =
-            vec![asks_later(&cache, &switch, 1, 2), asks_later(&cache, &switch, 2, 1)];
-        // These join the computes, and a third compute waits for one of them.
-        callers.push(follow(cache.clone(), 1, vec![]));
-        callers.push(follow(cache.clone(), 2, vec![]));
-        callers.push(follow(cache.clone(), 3, vec![1]));
-        assert!(callers.iter_mut().all(|caller| poll_once(caller).is_none()));
-        check(&cache, 3);
-        switch.turn_on();
-        assert!(join_all(callers).await.into_iter().all(|outcome| told(outcome) == 0));
-        check(&cache, 0);
-    });
+fn threads_that_collide_in_a_circle_all_end() {
+    const ROUNDS: u32 = 3_000;
+    for length in [2_u32, 3] {
+        in_time(move || {
+            let cache: Cache<u32, u32> = Cache::builder().build().expect("valid settings");
+            let alarm = WokenFromAfar::alarm();
+            let barrier = Arc::new(Barrier::new(length as usize));
+            let told = Arc::new(AtomicUsize::new(0));
+            let threads: Vec<_> = (0..length)
+                .map(|index| {
+                    let (cache, barrier) = (cache.clone(), Arc::clone(&barrier));
+                    let (alarm, told) = (Arc::clone(&alarm), Arc::clone(&told));
+                    thread::spawn(move || {
+                        for round in 0..ROUNDS {
+                            let key = |index| round * 4 + index % length;
+                            let (inner, alarm) = (cache.clone(), Arc::clone(&alarm));
+                            let (told, next) = (Arc::clone(&told), key(index + 1));
+                            let compute = move || async move {
+                                WokenFromAfar::new((round % 3) as usize, &alarm).await;
+                                let fallback = || async { Ok::<_, Told>(100) };
+                                let result = inner.try_get_or_compute(next, fallback).await;
+                                if matches!(result, Err(ComputeError::Recursive)) {
+                                    told.fetch_add(1, Ordering::SeqCst);
+                                }
+                                pass_on(result)
+                            };
+                            barrier.wait();
+                            drop(wait(cache.try_get_or_compute(key(index), compute)));
+                        }
+                    })
+                })
+                .collect();
+            for thread in threads {
+                thread.join().expect("no panic");
+            }
+            println!("{} circles of {ROUNDS}", told.load(Ordering::SeqCst));
+            check(&cache, 0);
+        });
+    }
 }
 
 #[test]
-fn a_compute_whose_caller_is_parked_may_be_waited_for() {
-    on_every_runtime(async |host| {
-        let cache = new_cache(&host);
-        let gate = Gate::new();
-        // The compute of 1 waits for 2, and its only caller is never polled again.
-        let (inner, passed) = (cache.clone(), gate.passed());
-        let compute = || async move { inner.get_or_compute(2, || passed.map(|()| 20)).await };
-        let mut one = cache.get_or_compute(1, compute).boxed();
-        assert!(poll_once(&mut one).is_none());
-        // The compute of 3 waits for 1, and what 2 is waiting for has nothing to do with it.
-        let mut three = follow(cache.clone(), 3, vec![1]);
-        assert!(poll_once(&mut three).is_none());
-        check(&cache, 3);
-        gate.open();
-        assert_eq!(three.await.ok(), Some(21));
-        assert_eq!(one.await, 20);
+fn threads_that_collide_on_a_tree_are_told_of_no_circle() {
+    const ROUNDS: u32 = 2_000;
+    in_time(|| {
+        // Every key asks for smaller ones only.
+        fn ask(
+            cache: Cache<u32, u32>,
+            base: u32,
+            key: u32,
+            alarm: Arc<Alarm>,
+        ) -> BoxFuture<'static, u32> {
+            let inner = cache.clone();
+            let compute = move || async move {
+                WokenFromAfar::new((key % 2) as usize, &alarm).await;
+                let below = (0..key).map(|key| ask(inner.clone(), base, key, Arc::clone(&alarm)));
+                join_all(below.collect::<Vec<_>>()).await.iter().sum::<u32>() + 1
+            };
+            async move { cache.get_or_compute(base + key, compute).await }.boxed()
+        }
+        let cache: Cache<u32, u32> = Cache::builder().build().expect("valid settings");
+        let alarm = WokenFromAfar::alarm();
+        let barrier = Arc::new(Barrier::new(3));
+        let threads: Vec<_> = (0..3)
+            .map(|thread| {
+                let (cache, barrier) = (cache.clone(), Arc::clone(&barrier));
+                let alarm = Arc::clone(&alarm);
+                thread::spawn(move || {
+                    for round in 0..ROUNDS {
+                        let key = 3 + (round + thread) % 3;
+                        barrier.wait();
+                        let value = wait(ask(cache.clone(), round * 8, key, Arc::clone(&alarm)));
+                        assert_eq!(value, 1 << key);
+                    }
+                })
+            })
+            .collect();
+        for thread in threads {
+            thread.join().expect("no circle");
+        }
         check(&cache, 0);
     });
 }

@@ -10,8 +10,8 @@ use fleeting::{Cache, ComputeError};
 use futures::FutureExt;
 use futures::future::{BoxFuture, join_all};
 
-use crate::flights::{Bomb, OneHash, WokenFromAfar, in_time, wait};
-use crate::support::{Gate, Host, check, on_every_runtime, poll_once};
+use crate::flights::{Bomb, OneHash, WokenFromAfar, in_time, on_every_runtime, wait};
+use crate::support::{Gate, Host, check, poll_once};
 
 fn new_cache(host: &Host) -> Cache<u32, u32> {
     host.builder().build().expect("valid settings")
@@ -41,7 +41,7 @@ fn begun<'a>(cache: &'a Cache<u32, u32>, gate: &Gate) -> BoxFuture<'a, u32> {
 
 #[test]
 fn an_insert_wins_over_a_compute_begun_before_it() {
-    on_every_runtime(async |host| {
+    on_every_runtime(async move |host| {
         let cache = new_cache(&host);
         let gate = Gate::new();
         let leads = begun(&cache, &gate);
@@ -81,7 +81,7 @@ fn each_way_of_inserting_wins_over_a_compute() {
             assert_eq!(cache.entry_ref(&1).or_insert(21), 20);
         }),
     ];
-    on_every_runtime(async |host| {
+    on_every_runtime(async move |host| {
         for (name, write) in writes {
             println!("{name}");
             let cache = new_cache(&host);
@@ -120,7 +120,7 @@ fn each_way_of_removing_wins_over_a_compute() {
             assert_eq!(cache.entry(1).ttl(Duration::ZERO).insert(20), None);
         }),
     ];
-    on_every_runtime(async |host| {
+    on_every_runtime(async move |host| {
         for (name, write) in writes {
             println!("{name}");
             let cache = new_cache(&host);
@@ -140,7 +140,7 @@ fn each_way_of_removing_wins_over_a_compute() {
 
 #[test]
 fn what_writes_nothing_does_not_disturb_a_compute() {
-    on_every_runtime(async |host| {
+    on_every_runtime(async move |host| {
         let cache = new_cache(&host);
         let gate = Gate::new();
         let caller = begun(&cache, &gate);
@@ -160,7 +160,7 @@ fn what_writes_nothing_does_not_disturb_a_compute() {
 
 #[test]
 fn a_write_to_a_key_of_the_same_hash_does_not_disturb_a_compute() {
-    on_every_runtime(async |host| {
+    on_every_runtime(async move |host| {
         let builder = host.builder::<u32, u32>().hasher(OneHash);
         let cache = builder.build().expect("valid settings");
         let gate = Gate::new();
@@ -181,7 +181,7 @@ fn a_write_to_a_key_of_the_same_hash_does_not_disturb_a_compute() {
 fn a_caller_after_a_removal_begins_its_own_compute() {
     // The old compute ends first, and then last.
     for old_first in [true, false] {
-        on_every_runtime(async |host| {
+        on_every_runtime(async move |host| {
             let cache = new_cache(&host);
             let (old_gate, new_gate) = (Gate::new(), Gate::new());
             let old = begun(&cache, &old_gate);
@@ -215,7 +215,7 @@ fn a_caller_after_a_removal_begins_its_own_compute() {
 
 #[test]
 fn a_caller_after_the_written_value_is_gone_does_not_join_the_old_compute() {
-    on_every_runtime(async |host| {
+    on_every_runtime(async move |host| {
         let cache = new_cache(&host);
         let (old_gate, new_gate) = (Gate::new(), Gate::new());
         let old = begun(&cache, &old_gate);
@@ -232,7 +232,7 @@ fn a_caller_after_the_written_value_is_gone_does_not_join_the_old_compute() {
 
 #[test]
 fn generations_of_computes_do_not_mix() {
-    on_every_runtime(async |host| {
+    on_every_runtime(async move |host| {
         let cache = new_cache(&host);
         let gates: Vec<_> = (0..10).map(|_| Gate::new()).collect();
         let mut callers: Vec<_> = (0..10)
@@ -264,7 +264,7 @@ fn generations_of_computes_do_not_mix() {
 
 #[test]
 fn a_compute_that_was_written_over_may_fail_panic_or_be_dropped() {
-    on_every_runtime(async |host| {
+    on_every_runtime(async move |host| {
         let cache = new_cache(&host);
         let (old_gate, new_gate) = (Gate::new(), Gate::new());
         let old = |outcome: fn() -> Result<u32, String>| {
@@ -300,7 +300,7 @@ fn a_compute_that_was_written_over_may_fail_panic_or_be_dropped() {
 
 #[test]
 fn a_compute_that_was_written_over_asks_for_no_ttl_that_matters() {
-    on_every_runtime(async |host| {
+    on_every_runtime(async move |host| {
         let cache = new_cache(&host);
         let gate = Gate::new();
         let passed = gate.passed();
@@ -318,7 +318,7 @@ fn a_compute_that_was_written_over_asks_for_no_ttl_that_matters() {
 #[test]
 fn clear_wins_over_all_computes() {
     for max_size in [None, Some(64), Some(100_000)] {
-        on_every_runtime(async |host| {
+        on_every_runtime(async move |host| {
             let mut builder = host.builder::<u32, u32>().ttl(Duration::from_secs(3600));
             if let Some(max_size) = max_size {
                 builder = builder.max_size(max_size);
@@ -374,7 +374,7 @@ fn a_compute_may_write_its_own_key() {
         ),
         (|cache| assert_eq!(cache.get(&1), None), Some(10)),
     ];
-    on_every_runtime(async |host| {
+    on_every_runtime(async move |host| {
         for (write, stored) in writes {
             let cache = new_cache(&host);
             let own = cache.clone();
@@ -391,7 +391,7 @@ fn a_compute_may_write_its_own_key() {
 
 #[test]
 fn the_closure_that_makes_a_compute_may_write_its_key() {
-    on_every_runtime(async |host| {
+    on_every_runtime(async move |host| {
         let cache = new_cache(&host);
         let closure = || {
             cache.insert(1, 20);
@@ -405,7 +405,7 @@ fn the_closure_that_makes_a_compute_may_write_its_key() {
 
 #[test]
 fn the_ttl_closure_may_write_the_key() {
-    on_every_runtime(async |host| {
+    on_every_runtime(async move |host| {
         let cache = new_cache(&host);
         let own = cache.clone();
         let entry = cache.entry(1).ttl_with(move |_| {
@@ -420,7 +420,7 @@ fn the_ttl_closure_may_write_the_key() {
 
 #[test]
 fn a_panic_of_a_compute_leaves_what_was_written_meanwhile() {
-    on_every_runtime(async |host| {
+    on_every_runtime(async move |host| {
         let cache = new_cache(&host);
         let gate = Gate::new();
         let passed = gate.passed();
@@ -441,7 +441,7 @@ fn a_panic_of_a_compute_leaves_what_was_written_meanwhile() {
 
 #[test]
 fn eviction_is_no_write() {
-    on_every_runtime(async |host| {
+    on_every_runtime(async move |host| {
         let cache: Cache<u32, u32> = host.builder().max_size(1).build().expect("valid settings");
         let gate = Gate::new();
         let mut callers: Vec<_> = (1..4).map(|key| ask(&cache, key, key, &gate)).collect();
