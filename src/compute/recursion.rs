@@ -76,7 +76,6 @@ impl Drop for Polling {
 
 /// Runs what has nothing to do with the flights that are being polled on this thread, such as
 /// another task: what it asks for is not asked from inside them.
-#[cfg(feature = "test-util")]
 pub(crate) fn apart<T>(code: impl FnOnce() -> T) -> T {
     struct Restore(Vec<Frame>);
 

@@ -20,7 +20,7 @@ use slab::Slab;
 use crate::panic::contain;
 use crate::sync::{Arc, AtomicU8, Mutex, Ordering};
 
-use super::recursion::Dependencies;
+use super::recursion::{Dependencies, apart};
 
 /// The compute has been woken, or is new, and has not been polled since.
 const WOKEN: u8 = 1;
@@ -91,7 +91,8 @@ impl<C: ?Sized> Signal<C> {
 
     /// A handle begins to poll: wakes from here on are noted.
     pub(super) fn polling(&self) {
-        self.state.store(POLLING, Ordering::SeqCst);
+        // A swap, to see what came before the wake that it takes note of.
+        self.state.swap(POLLING, Ordering::SeqCst);
     }
 
     /// A handle has let go of `Shared`.
@@ -116,10 +117,13 @@ impl<C: ?Sized> Signal<C> {
             let mut waiters = self.waiters.lock();
             waiters.iter_mut().filter_map(|(_, waker)| mem::take(waker)).collect()
         };
-        for waker in wakers {
-            // One waker that panics must not keep the others waiting.
-            let _ = contain(|| waker.wake());
-        }
+        // A waker may poll on the spot: what it polls is no part of the flights that are being polled.
+        apart(|| {
+            for waker in wakers {
+                // One waker that panics must not keep the others waiting.
+                let _ = contain(|| waker.wake());
+            }
+        });
     }
 }
 
