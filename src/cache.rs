@@ -195,7 +195,7 @@ where
     /// [`Recursive`](ComputeError::Recursive) if it asked this cache for its own key, directly or
     /// through the computes of other keys. What a compute spawns as another task, and then waits
     /// for, is not seen: a circle through it waits for ever. And what a compute's poll itself drives
-    /// (an executor of its own, a waker that polls on the spot) counts as part of the compute, and a
+    /// (an executor of its own, a task that it wakes and that runs on the spot) counts as part of the compute, and a
     /// call that several computes share among them as part of the first that polled it.
     ///
     /// # Cancel safety
