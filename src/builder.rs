@@ -150,7 +150,7 @@ where
             let target: Weak<dyn Sweepable> = Weak::<Engine<K, V, S>>::clone(engine);
             let sweeper =
                 self.runtime.map(|runtime| Sweeper::new(target, runtime, self.cleanup_interval));
-            Engine { store, hasher: self.hasher, expiry: Expiry { ttl: self.ttl }, sweeper }
+            Engine { store, hasher: self.hasher, expiry: Expiry { ttl: self.ttl.into() }, sweeper }
         });
         Ok(Cache { engine })
     }

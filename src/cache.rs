@@ -63,7 +63,7 @@ where
     #[inline]
     pub fn get<Q: Hash + Equivalent<K> + ?Sized>(&self, key: &Q) -> Option<V> {
         let hash = self.engine.hash(key);
-        self.engine.store.get(hash, key, &mut Leftovers::new())
+        self.engine.store.get(hash, key)
     }
 
     /// Returns the fresh value, seen by neither statistics nor eviction policy.
@@ -352,7 +352,7 @@ impl<K, V, S> fmt::Debug for Cache<K, V, S> {
             .debug_struct("Cache")
             .field("len", &self.engine.store.len())
             .field("max_size", &self.engine.store.max_size())
-            .field("ttl", &self.engine.expiry.ttl)
+            .field("ttl", &self.engine.expiry.ttl.duration())
             .finish_non_exhaustive()
     }
 }

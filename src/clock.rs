@@ -26,7 +26,10 @@ impl Tick {
 
     /// This much later; "never" if that is past what a tick can tell.
     pub(crate) fn after(self, duration: Duration) -> Self {
-        let nanos = u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX);
+        self.after_nanos(u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX))
+    }
+
+    pub(crate) const fn after_nanos(self, nanos: u64) -> Self {
         Self(self.0.saturating_add(nanos))
     }
 
@@ -52,6 +55,7 @@ impl Clock {
             Some(runtime) if !runtime.is_system_clock() => {
                 Self { origin: runtime.now(), source: Source::Runtime(Arc::clone(runtime)) }
             }
+            // The origin first: the coarse clock must not begin before the exact one.
             _ => Self { origin: system_now(), source: Source::System(coarse::Clock::new()) },
         }
     }
@@ -62,8 +66,34 @@ impl Clock {
             Source::System(_) => system_now(),
             Source::Runtime(runtime) => runtime.now(),
         };
-        let now = Tick::START.after(now.saturating_duration_since(self.origin));
-        now.min(Tick::LAST)
+        let elapsed = now.saturating_duration_since(self.origin);
+        let seconds = elapsed.as_secs().saturating_mul(1_000_000_000);
+        let nanos = seconds.saturating_add(elapsed.subsec_nanos().into());
+        Tick(nanos).min(Tick::LAST)
+    }
+
+    /// The time now, read in a fifth of the time: never ahead, and at most
+    /// [some milliseconds](coarse::LAG) behind. Exact for a runtime with a clock of its own.
+    #[inline]
+    pub(crate) fn reading(&self) -> Reading<'_> {
+        let recent = match &self.source {
+            Source::System(coarse) => coarse.recent(),
+            Source::Runtime(_) => None,
+        };
+        match recent {
+            Some(tick) => Reading { clock: self, tick, is_exact: false },
+            None => self.exact_reading(),
+        }
+    }
+
+    #[inline(never)]
+    pub(crate) fn exact_reading(&self) -> Reading<'_> {
+        Reading { clock: self, tick: self.now(), is_exact: true }
+    }
+
+    /// A reading for when the time does not matter, because nothing can expire.
+    pub(crate) fn no_reading(&self) -> Reading<'_> {
+        Reading { clock: self, tick: Tick::START, is_exact: true }
     }
 
     /// Whether `deadline` is past. Exact, and cheap while it is far away.
@@ -73,7 +103,7 @@ impl Clock {
             return false;
         }
         if let Source::System(coarse) = &self.source {
-            if coarse.is_far(deadline) {
+            if coarse.recent().is_some_and(|recent| recent.is_far_from(deadline)) {
                 return false;
             }
         }
@@ -94,6 +124,30 @@ impl Clock {
     }
 }
 
+/// The time as it was read for one operation.
+pub(crate) struct Reading<'a> {
+    clock: &'a Clock,
+    tick: Tick,
+    is_exact: bool,
+}
+
+impl Reading<'_> {
+    /// The time; some milliseconds ago perhaps, unless the reading is exact.
+    #[inline]
+    pub(crate) fn tick(&self) -> Tick {
+        self.tick
+    }
+
+    /// Whether `deadline` is past, exactly: if this reading cannot tell, the clock is read again.
+    #[inline]
+    pub(crate) fn has_passed(&self, deadline: Tick) -> bool {
+        if self.is_exact || self.tick.is_far_from(deadline) {
+            return deadline <= self.tick;
+        }
+        self.clock.has_passed_exactly(deadline)
+    }
+}
+
 #[expect(clippy::disallowed_methods, reason = "the one place that reads the system's clock")]
 fn system_now() -> Instant {
     Instant::now()
@@ -103,30 +157,41 @@ fn system_now() -> Instant {
 /// in a fifth of the time.
 #[cfg(any(target_os = "linux", target_os = "android"))]
 mod coarse {
-    use std::time::Duration;
-
-    use coarsetime::Instant;
+    use coarsetime::{Duration, Instant};
 
     use super::Tick;
 
-    /// A deadline further away than this by the coarse clock is in the future. The coarse clock
-    /// lags by some kernel ticks of 1 to 10 ms; the worst lag seen was 9 ms.
-    const MARGIN: Duration = Duration::from_secs(1);
+    /// The coarse clock lags by one or two kernel ticks of 1 to 10 ms; the worst lag seen was 9 ms.
+    pub(super) const LAG: u64 = 50_000_000;
+    /// A deadline further away than this by the coarse clock is in the future, by a wide margin.
+    const FAR: u64 = 1_000_000_000;
 
     pub(super) struct Clock {
-        origin: Instant,
+        /// In the clock's own unit.
+        origin: u64,
     }
 
     impl Clock {
         pub(super) fn new() -> Self {
-            Self { origin: Instant::now_without_cache_update() }
+            Self { origin: Instant::now_without_cache_update().as_ticks() }
         }
 
-        /// True only if `deadline` is in the future; a near one may be called not far.
+        /// A moment just past. It is taken to be the greatest lag behind the clock, because the
+        /// origin lagged too: so it is never ahead.
         #[inline]
-        pub(super) fn is_far(&self, deadline: Tick) -> bool {
-            let elapsed = Instant::now_without_cache_update().duration_since(self.origin);
-            Tick::from_nanos(elapsed.as_nanos()).after(MARGIN) < deadline
+        #[expect(clippy::unnecessary_wraps, reason = "elsewhere there is none")]
+        pub(super) fn recent(&self) -> Option<Tick> {
+            let now = Instant::now_without_cache_update().as_ticks();
+            let elapsed = Duration::from_ticks(now.saturating_sub(self.origin));
+            Some(Tick::from_nanos(elapsed.as_nanos().saturating_sub(LAG)))
+        }
+    }
+
+    impl Tick {
+        /// Whether a deadline is not reached yet, as seen from a moment just past.
+        #[inline]
+        pub(super) fn is_far_from(self, deadline: Self) -> bool {
+            self.after_nanos(FAR) < deadline
         }
     }
 }
@@ -143,7 +208,13 @@ mod coarse {
             Self
         }
 
-        pub(super) fn is_far(&self, _deadline: Tick) -> bool {
+        pub(super) fn recent(&self) -> Option<Tick> {
+            None
+        }
+    }
+
+    impl Tick {
+        pub(super) fn is_far_from(self, _deadline: Self) -> bool {
             false
         }
     }

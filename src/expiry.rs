@@ -15,34 +15,55 @@ pub(crate) enum Lifetime<V> {
 /// The cache's own rule.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Expiry {
-    /// `Duration::MAX` is for ever.
-    pub(crate) ttl: Duration,
+    pub(crate) ttl: Ttl,
 }
 
 impl Expiry {
     /// How long `value` lives. Runs the caller's closure: not for use under a lock.
+    #[inline]
     pub(crate) fn ttl<V>(self, lifetime: Lifetime<V>, value: &V) -> Ttl {
-        Ttl(match lifetime {
+        match lifetime {
             Lifetime::Default => self.ttl,
-            Lifetime::Fixed(ttl) => ttl,
-            Lifetime::FromValue(ttl) => ttl(value),
-        })
+            Lifetime::Fixed(ttl) => ttl.into(),
+            Lifetime::FromValue(ttl) => ttl(value).into(),
+        }
     }
 }
 
-/// A time to live, counted from the moment the value is stored.
+/// A time to live, counted from the moment the value is stored; in nanoseconds.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Ttl(Duration);
+pub(crate) struct Ttl(u64);
 
 impl Ttl {
-    pub(crate) const ENDLESS: Self = Self(Duration::MAX);
+    /// Too long for the clock.
+    pub(crate) const ENDLESS: Self = Self(u64::MAX);
+    /// From here on some milliseconds less make no difference: see [`Clock::reading`].
+    ///
+    /// [`Clock::reading`]: crate::clock::Clock::reading
+    const LONG: Self = Self(60 * 1_000_000_000);
 
     /// Whether what lives this long never expires.
     pub(crate) fn is_endless(self) -> bool {
-        self.0 == Duration::MAX
+        self.0 == u64::MAX
+    }
+
+    /// Whether it is so long that it may end some milliseconds early.
+    pub(crate) fn is_long(self) -> bool {
+        self.0 >= Self::LONG.0
     }
 
     pub(crate) fn deadline(self, now: Tick) -> Tick {
-        now.after(self.0)
+        now.after_nanos(self.0)
+    }
+
+    /// As it was given; `Duration::MAX` if it was too long for the clock.
+    pub(crate) fn duration(self) -> Duration {
+        if self.is_endless() { Duration::MAX } else { Duration::from_nanos(self.0) }
+    }
+}
+
+impl From<Duration> for Ttl {
+    fn from(duration: Duration) -> Self {
+        Self(u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX))
     }
 }

@@ -246,6 +246,7 @@ mod hash;
 mod iter;
 pub mod key;
 mod panic;
+mod reads;
 pub mod runtime;
 mod scope;
 mod stats;

@@ -2,8 +2,6 @@
 
 use std::time::Duration;
 
-use crate::sync::{AtomicU64, Ordering};
-
 /// A snapshot of what a cache has done since it was built, or since
 /// [`reset_stats`](crate::Cache::reset_stats).
 ///
@@ -98,44 +96,5 @@ impl Stats {
         self.timeouts += other.timeouts;
         self.listener_panics += other.listener_panics;
         self.compute_time = self.compute_time.saturating_add(other.compute_time);
-    }
-}
-
-/// What readers count, beside the lock: they hold it only for reading.
-#[derive(Debug, Default)]
-pub(crate) struct ReadCounters {
-    hits: AtomicU64,
-    misses: AtomicU64,
-    coalesced: AtomicU64,
-}
-
-impl ReadCounters {
-    #[inline]
-    pub(crate) fn hit(&self) {
-        self.hits.fetch_add(1, Ordering::Relaxed);
-    }
-
-    #[inline]
-    pub(crate) fn miss(&self) {
-        self.misses.fetch_add(1, Ordering::Relaxed);
-    }
-
-    pub(crate) fn coalesced(&self) {
-        self.coalesced.fetch_add(1, Ordering::Relaxed);
-    }
-
-    pub(crate) fn snapshot(&self) -> Stats {
-        Stats {
-            hits: self.hits.load(Ordering::Relaxed),
-            misses: self.misses.load(Ordering::Relaxed),
-            coalesced: self.coalesced.load(Ordering::Relaxed),
-            ..Stats::default()
-        }
-    }
-
-    pub(crate) fn reset(&self) {
-        for counter in [&self.hits, &self.misses, &self.coalesced] {
-            counter.store(0, Ordering::Relaxed);
-        }
     }
 }

@@ -16,11 +16,15 @@ pub(crate) struct Mutex<T>(std::sync::Mutex<T>);
 
 impl<T> From<T> for Mutex<T> {
     fn from(value: T) -> Self {
-        Self(std::sync::Mutex::new(value))
+        Self::new(value)
     }
 }
 
 impl<T> Mutex<T> {
+    pub(crate) const fn new(value: T) -> Self {
+        Self(std::sync::Mutex::new(value))
+    }
+
     pub(crate) fn lock(&self) -> MutexGuard<'_, T> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -42,4 +46,10 @@ impl<T> RwLock<T> {
     pub(crate) fn write(&self) -> RwLockWriteGuard<'_, T> {
         self.0.write().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+/// How many threads can run at once; read once.
+pub(crate) fn cores() -> usize {
+    static CORES: OnceLock<usize> = OnceLock::new();
+    *CORES.get_or_init(|| std::thread::available_parallelism().map_or(1, usize::from))
 }

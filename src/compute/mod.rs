@@ -156,8 +156,8 @@ where
             Key::Gone => panic!("a compute call was polled after its end"),
         };
         match look {
-            Look::Hit(value) => self.hit(hash, value),
-            Look::Flight(waiter) => self.joined(hash, waiter),
+            Look::Hit(value) => self.hit(value),
+            Look::Flight(waiter) => self.joined(waiter),
             Look::Absent => self.begin(hash),
         }
     }
@@ -179,15 +179,15 @@ where
         match store.begin(hash, key, FlightHandle::join, lead, &mut removed) {
             Begun::Found(value) => {
                 drop(removed);
-                self.hit(hash, value)
+                self.hit(value)
             }
             Begun::Joined(waiter, key) => {
                 drop(removed);
                 self.key = Key::Owned(key);
-                self.joined(hash, waiter)
+                self.joined(waiter)
             }
             Begun::Leads(waiter) => {
-                self.count_miss(hash);
+                self.count_miss();
                 let make = self.make.take().expect("a call leads once");
                 let into_outcome = self.into_outcome;
                 waiter.launch(|| make().map(into_outcome));
@@ -198,24 +198,24 @@ where
         }
     }
 
-    fn hit(&mut self, hash: u64, value: V) -> Entered<V> {
+    fn hit(&mut self, value: V) -> Entered<V> {
         if !self.is_counted {
-            self.parts.store.reads(hash).hit();
+            self.parts.store.reads().hit();
         }
         Entered::Hit(value)
     }
 
-    fn joined(&mut self, hash: u64, waiter: Waiter<V>) -> Entered<V> {
+    fn joined(&mut self, waiter: Waiter<V>) -> Entered<V> {
         if !self.is_counted {
-            self.parts.store.reads(hash).coalesced();
+            self.parts.store.reads().coalesced();
         }
-        self.count_miss(hash);
+        self.count_miss();
         Entered::Waits(waiter)
     }
 
-    fn count_miss(&mut self, hash: u64) {
+    fn count_miss(&mut self) {
         if !self.is_counted {
-            self.parts.store.reads(hash).miss();
+            self.parts.store.reads().miss();
         }
         self.is_counted = true;
     }

@@ -33,21 +33,22 @@ impl<K: Eq, V: Clone, F> Store<K, V, F> {
         lead: impl FnOnce(Ticket) -> (F, J),
         removed: &mut Leftovers<K, V>,
     ) -> Begun<K, V, J> {
-        let mut shard = self.slot(hash).shard.write();
-        let now = self.clock.now();
-        if let Some(entry) = shard.find(hash, &key).filter(|entry| entry.deadline > now) {
+        let mut shard = self.shard(hash).write();
+        let now = self.clock.exact_reading();
+        if let Some(entry) = shard.find(hash, &key).filter(|entry| !now.has_passed(entry.deadline))
+        {
             return Begun::Found(entry.value.clone());
         }
         if let Some(joined) = shard.flight(hash, &key).and_then(join) {
             return Begun::Joined(joined, key);
         }
-        self.bound.release(shard.tidy(now, removed));
-        self.bound.release(usize::from(shard.remove_expired(hash, &key, now, removed)));
+        self.bound.release(shard.tidy(now.tick(), removed));
+        self.bound.release(usize::from(shard.remove_expired(hash, &key, &now, removed)));
         // One that all callers have just left.
         shard.fence(hash, &key, removed);
         let mut leader = None;
         shard.begin_flight(hash, key, |generation| {
-            let (handle, joined) = lead(Ticket { hash, generation, begun: now });
+            let (handle, joined) = lead(Ticket { hash, generation, begun: now.tick() });
             leader = Some(joined);
             handle
         });
@@ -65,7 +66,7 @@ impl<K: Eq, V: Clone, F> Store<K, V, F> {
         let Ticket { hash, generation, begun } = ticket;
         let mut place = None;
         loop {
-            let mut shard = self.slot(hash).shard.write();
+            let mut shard = self.shard(hash).write();
             let now = self.clock.now();
             self.bound.release(shard.tidy(now, removed));
             if !shard.may_land(hash, generation) {
@@ -87,7 +88,7 @@ impl<K: Eq, V: Clone, F> Store<K, V, F> {
     /// Ends a flight that brings no value: it failed, or was dropped.
     pub(crate) fn ground(&self, ticket: Ticket, failed: bool) {
         let Ticket { hash, generation, begun } = ticket;
-        let mut shard = self.slot(hash).shard.write();
+        let mut shard = self.shard(hash).write();
         shard.stats.compute_failures += u64::from(failed);
         shard.stats.compute_time += self.clock.now().since(begun);
         let key = shard.end_flight(hash, generation);

@@ -4,13 +4,14 @@
 //! removed to the caller, to be dropped when no lock is held. Nothing here knows of futures: the
 //! handle `F` of a flight is opaque.
 
+mod arrivals;
 mod bound;
-mod fifo;
+mod digest;
 mod flights;
 mod leftovers;
-mod node;
 mod ring;
 mod room;
+mod run;
 mod shard;
 mod sweep;
 mod wheel;
@@ -18,16 +19,17 @@ mod writes;
 
 pub(crate) use flights::{Begun, Ticket};
 pub(crate) use leftovers::Leftovers;
-pub(crate) use shard::Copies;
+pub(crate) use shard::{Copies, Version};
 pub(crate) use sweep::Sweep;
 
 use hashbrown::Equivalent;
 
-use crate::clock::{Clock, Tick};
+use crate::clock::{Clock, Reading};
 use crate::expiry::Ttl;
 use crate::panic::Postponed;
-use crate::stats::{ReadCounters, Stats};
-use crate::sync::{OnceLock, RwLock};
+use crate::reads::Reads;
+use crate::stats::Stats;
+use crate::sync::{RwLock, cores};
 
 use bound::Bound;
 use shard::Shard;
@@ -42,17 +44,15 @@ const BATCH: usize = 128;
 
 pub(crate) struct Store<K, V, F> {
     shards: Box<[Slot<K, V, F>]>,
+    reads: Reads,
     bound: Bound,
     clock: Clock,
 }
 
-/// A shard in cache lines of its own. What a hit writes, the counters and the lock, shares one; the
-/// table's head comes right after.
-#[repr(C, align(128))]
-struct Slot<K, V, F> {
-    reads: ReadCounters,
-    shard: RwLock<Shard<K, V, F>>,
-}
+/// A shard in cache lines of its own: two, because lines are fetched in pairs. The table's head comes
+/// right after the lock.
+#[repr(align(128))]
+struct Slot<K, V, F>(RwLock<Shard<K, V, F>>);
 
 /// What a request found.
 pub(crate) enum Look<V, J> {
@@ -61,10 +61,6 @@ pub(crate) enum Look<V, J> {
     Flight(J),
     Absent,
 }
-
-/// Which version of a value was seen.
-#[derive(Clone, Copy, PartialEq, Eq)]
-pub(crate) struct Version(u32);
 
 impl<K, V, F> Store<K, V, F> {
     /// `None` if there is no memory for `initial_capacity` entries.
@@ -78,10 +74,10 @@ impl<K, V, F> Store<K, V, F> {
         let slot = || {
             let mut shard = Shard::new();
             let reserved = capacity == 0 || shard.reserve(capacity);
-            reserved.then(|| Slot { reads: ReadCounters::default(), shard: RwLock::new(shard) })
+            reserved.then(|| Slot(RwLock::new(shard)))
         };
         let shards = (0..count).map(|_| slot()).collect::<Option<_>>()?;
-        Some(Self { shards, bound: Bound::new(max_size), clock })
+        Some(Self { shards, reads: Reads::new(), bound: Bound::new(max_size), clock })
     }
 
     pub(crate) fn clock(&self) -> &Clock {
@@ -93,30 +89,29 @@ impl<K, V, F> Store<K, V, F> {
     }
 
     pub(crate) fn len(&self) -> usize {
-        let counted = || self.shards.iter().map(|slot| slot.shard.read().len()).sum();
+        let counted = || self.shards.iter().map(|slot| slot.0.read().len()).sum();
         self.bound.taken().unwrap_or_else(counted)
     }
 
     pub(crate) fn stats(&self) -> Stats {
-        let mut stats = Stats::default();
+        let mut stats = self.reads.snapshot();
         for slot in &self.shards {
-            stats.add(&slot.shard.read().stats);
-            stats.add(&slot.reads.snapshot());
+            stats.add(&slot.0.read().stats);
         }
         stats
     }
 
     pub(crate) fn reset_stats(&self) {
         for slot in &self.shards {
-            slot.shard.write().stats = Stats::default();
-            slot.reads.reset();
+            slot.0.write().stats = Stats::default();
         }
+        self.reads.reset();
     }
 
     /// Removes everything.
     pub(crate) fn clear(&self) {
         let clear = |slot: &Slot<K, V, F>| {
-            let spent = slot.shard.write().clear();
+            let spent = slot.0.write().clear();
             self.bound.release(spent.len());
             spent
         };
@@ -128,14 +123,13 @@ impl<K, V, F> Store<K, V, F> {
         }
     }
 
-    /// The counters that a request for this hash belongs to.
-    pub(crate) fn reads(&self, hash: u64) -> &ReadCounters {
-        &self.slot(hash).reads
+    pub(crate) fn reads(&self) -> &Reads {
+        &self.reads
     }
 
     #[inline]
-    fn slot(&self, hash: u64) -> &Slot<K, V, F> {
-        &self.shards[self.index(hash)]
+    fn shard(&self, hash: u64) -> &RwLock<Shard<K, V, F>> {
+        &self.shards[self.index(hash)].0
     }
 
     /// The shard of a hash. Mixed once more, because the table uses both ends of the hash, and
@@ -146,20 +140,27 @@ impl<K, V, F> Store<K, V, F> {
         (hash.wrapping_mul(GOLDEN) >> 48) as usize & (self.shards.len() - 1)
     }
 
-    fn remove_expired<Q: Equivalent<K> + ?Sized>(
-        &self,
-        hash: u64,
-        key: &Q,
-        removed: &mut Leftovers<K, V>,
-    ) {
-        let mut shard = self.slot(hash).shard.write();
-        let now = self.clock.now();
-        self.bound.release(usize::from(shard.remove_expired(hash, key, now, removed)));
+    /// Removes what a request found expired.
+    #[cold]
+    fn remove_expired<Q: Equivalent<K> + ?Sized>(&self, hash: u64, key: &Q) {
+        let mut removed = Leftovers::new();
+        let mut shard = self.shard(hash).write();
+        let now = self.clock.exact_reading();
+        self.bound.release(usize::from(shard.remove_expired(hash, key, &now, &mut removed)));
+        drop(shard);
+        drop(removed);
     }
 
-    /// The time, if it can matter to a write of something that lives for `ttl`.
-    fn now_for(&self, shard: &Shard<K, V, F>, ttl: Ttl) -> Tick {
-        if ttl.is_endless() && !shard.has_alarms() { Tick::START } else { self.clock.now() }
+    /// The time, as far as it can matter to a write of something that lives for `ttl`.
+    #[inline]
+    fn reading_for(&self, shard: &Shard<K, V, F>, ttl: Ttl) -> Reading<'_> {
+        if !ttl.is_long() {
+            self.clock.exact_reading()
+        } else if ttl.is_endless() && !shard.has_alarms() {
+            self.clock.no_reading()
+        } else {
+            self.clock.reading()
+        }
     }
 }
 
@@ -167,25 +168,19 @@ impl<K, V, F> Store<K, V, F> {
 impl<K, V: Clone, F> Store<K, V, F> {
     /// The fresh value; counts a hit or a miss, and removes what it found expired.
     #[inline]
-    pub(crate) fn get<Q: Equivalent<K> + ?Sized>(
-        &self,
-        hash: u64,
-        key: &Q,
-        removed: &mut Leftovers<K, V>,
-    ) -> Option<V> {
-        let slot = self.slot(hash);
-        let shard = slot.shard.read();
+    pub(crate) fn get<Q: Equivalent<K> + ?Sized>(&self, hash: u64, key: &Q) -> Option<V> {
+        let shard = self.shard(hash).read();
         let Some(entry) = shard.find(hash, key) else {
-            slot.reads.miss();
+            self.reads.miss();
             return None;
         };
         if self.clock.has_passed(entry.deadline) {
-            slot.reads.miss();
+            self.reads.miss();
             drop(shard);
-            self.remove_expired(hash, key, removed);
+            self.remove_expired(hash, key);
             return None;
         }
-        slot.reads.hit();
+        self.reads.hit();
         Some(entry.value.clone())
     }
 
@@ -195,16 +190,16 @@ impl<K, V: Clone, F> Store<K, V, F> {
         hash: u64,
         key: &Q,
     ) -> Option<(V, Version)> {
-        let shard = self.slot(hash).shard.read();
+        let shard = self.shard(hash).read();
         let entry = shard.find(hash, key)?;
         if self.clock.has_passed(entry.deadline) {
             return None;
         }
-        Some((entry.value.clone(), Version(entry.version)))
+        Some((entry.value.clone(), entry.version))
     }
 
     pub(crate) fn contains<Q: Equivalent<K> + ?Sized>(&self, hash: u64, key: &Q) -> bool {
-        let shard = self.slot(hash).shard.read();
+        let shard = self.shard(hash).read();
         shard.find(hash, key).is_some_and(|entry| !self.clock.has_passed(entry.deadline))
     }
 
@@ -216,7 +211,7 @@ impl<K, V: Clone, F> Store<K, V, F> {
         key: &Q,
         join: impl FnOnce(&F) -> Option<J>,
     ) -> Look<V, J> {
-        let shard = self.slot(hash).shard.read();
+        let shard = self.shard(hash).read();
         match shard.find(hash, key) {
             Some(entry) if !self.clock.has_passed(entry.deadline) => Look::Hit(entry.value.clone()),
             _ => shard.flight(hash, key).and_then(join).map_or(Look::Absent, Look::Flight),
@@ -236,10 +231,10 @@ impl<K: Clone, V: Clone, F> Store<K, V, F> {
     /// Copies a batch of entries. Returns where the next one begins.
     pub(crate) fn copy(&self, position: Position, copies: &mut Copies<K, V>) -> Option<Position> {
         let slot = self.shards.get(position.shard)?;
-        let next = slot.shard.read().copy(position.node, BATCH, copies);
+        let next = slot.0.read().copy(position.index, BATCH, copies);
         Some(match next {
-            Some(node) => Position { shard: position.shard, node },
-            None => Position { shard: position.shard + 1, node: 0 },
+            Some(index) => Position { shard: position.shard, index },
+            None => Position { shard: position.shard + 1, index: 0 },
         })
     }
 }
@@ -248,7 +243,7 @@ impl<K: Clone, V: Clone, F> Store<K, V, F> {
 #[derive(Clone, Copy, Default)]
 pub(crate) struct Position {
     shard: usize,
-    node: usize,
+    index: usize,
 }
 
 #[cfg(any(test, feature = "test-util"))]
@@ -256,20 +251,16 @@ impl<K, V, F> Store<K, V, F> {
     /// Panics unless every shard is whole and the size is what the shards hold. For use at rest.
     /// Returns how many flights there are.
     pub(crate) fn validate(&self) -> usize {
-        let held: usize = self.shards.iter().map(|slot| slot.shard.read().len()).sum();
+        let held: usize = self.shards.iter().map(|slot| slot.0.read().len()).sum();
         assert_eq!(self.len(), held, "the size is the sum of the shards");
         assert!(self.max_size().is_none_or(|max_size| held <= max_size), "the bound holds");
-        self.shards.iter().map(|slot| slot.shard.read().validate()).sum()
+        self.shards.iter().map(|slot| slot.0.read().validate()).sum()
     }
 }
 
 /// A power of two, so that a mask picks a shard.
 fn shard_count(max_size: Option<usize>) -> usize {
-    static WANTED: OnceLock<usize> = OnceLock::new();
-    let wanted = *WANTED.get_or_init(|| {
-        let cores = std::thread::available_parallelism().map_or(1, usize::from);
-        (SHARDS_PER_CORE * cores).next_power_of_two().min(1 << 16)
-    });
+    let wanted = (SHARDS_PER_CORE * cores()).next_power_of_two().min(1 << 16);
     let Some(max_size) = max_size else { return wanted };
     let filled = (max_size / ENTRIES_PER_SHARD).max(1);
     let filled = 1 << filled.ilog2();

@@ -59,7 +59,7 @@ impl<K, V, F> Store<K, V, F> {
     ) -> Option<Place<'_>> {
         let (later, earlier) = (self.index(hash) + 1..self.shards.len(), 0..self.index(hash));
         for index in later.chain(earlier) {
-            let mut shard = self.shards[index].shard.write();
+            let mut shard = self.shards[index].0.write();
             let now = self.clock.now();
             if let Some(place) = self.bound.reserve() {
                 return Some(place);

@@ -1,25 +1,25 @@
-//! One shard: table, nodes, eviction order, wheel and flights, kept true to each other.
+//! One shard: table, arrivals, run, wheel and flights, kept true to each other.
 //!
 //! A shard never locks, waits or reads a clock. What it removes goes to the caller's leftovers.
 
 use std::mem::{self, needs_drop};
 
 use hashbrown::{Equivalent, HashTable};
-use slab::Slab;
 
-use crate::clock::Tick;
+use crate::clock::{Reading, Tick};
 use crate::panic::Postponed;
 use crate::stats::Stats;
 
-use super::fifo::Fifo;
+use super::arrivals::{Arrivals, Token};
+use super::digest::Digest;
 use super::leftovers::{Leftovers, drop_entries};
-use super::node::Node;
-use super::ring::Token;
+use super::run::Run;
 use super::wheel::Wheel;
 
-/// How many staged nodes an insert looks at for one that has expired, before it evicts.
+/// How many entries that may be due an insert looks at for one that has expired, before it evicts.
 const ROOM_BUDGET: usize = 32;
-/// How many staged nodes each write looks at, so that a cache without a runtime stays clean.
+/// How many entries that may be due each write looks at, so that a cache without a runtime stays
+/// clean.
 const WRITE_BUDGET: usize = 4;
 /// A table is made smaller when it holds fewer than one entry for this many places,
 const SPARSE: usize = 8;
@@ -32,11 +32,32 @@ const FLIGHTS_KEPT: usize = 256;
 /// The hot part of an entry: what a hit touches.
 pub(super) struct Entry<K, V> {
     pub(super) deadline: Tick,
-    pub(super) token: Token,
-    /// Different for each value stored in the shard, until the number wraps.
-    pub(super) version: u32,
+    token: Token,
+    pub(super) version: Version,
     pub(super) key: K,
     pub(super) value: V,
+}
+
+/// Which value of an entry this is: different for each that is stored in the shard, until the number
+/// wraps. One bit tells whether the deadline has moved since the entry came.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Version(u32);
+
+impl Version {
+    const PROLONGED: u32 = 1 << 31;
+
+    fn next(&mut self) -> Self {
+        self.0 = self.0.wrapping_add(1) & !Self::PROLONGED;
+        *self
+    }
+
+    fn prolonged(self) -> Self {
+        Self(self.0 | Self::PROLONGED)
+    }
+
+    fn is_prolonged(self) -> bool {
+        self.0 & Self::PROLONGED != 0
+    }
 }
 
 /// A compute that is running for a key. The handle is the caller's affair.
@@ -51,19 +72,20 @@ struct Flight<K, F> {
 #[repr(C)]
 pub(super) struct Shard<K, V, F> {
     table: HashTable<Entry<K, V>>,
-    nodes: Slab<Node>,
-    order: Fifo,
+    /// The first is the next to be evicted.
+    arrivals: Arrivals,
+    run: Run,
     wheel: Wheel,
     flights: HashTable<Flight<K, F>>,
     last_generation: u64,
-    last_version: u32,
+    last_version: Version,
     /// Room that was asked for when the cache was built, and is kept.
     initial_capacity: usize,
     /// What happens under the lock is counted here.
     pub(super) stats: Stats,
 }
 
-/// What a look at staged nodes came to.
+/// What a look at entries that may be due came to.
 pub(super) struct Swept {
     pub(super) examined: usize,
     pub(super) expired: usize,
@@ -74,7 +96,9 @@ pub(super) struct Swept {
 pub(super) struct Spent<K, V, F> {
     table: HashTable<Entry<K, V>>,
     #[expect(dead_code, reason = "held to be dropped")]
-    nodes: Slab<Node>,
+    arrivals: Arrivals,
+    #[expect(dead_code, reason = "held to be dropped")]
+    wheel: Wheel,
     flights: HashTable<Flight<K, F>>,
 }
 
@@ -98,12 +122,12 @@ impl<K, V, F> Shard<K, V, F> {
     pub(super) fn new() -> Self {
         Self {
             table: HashTable::new(),
-            nodes: Slab::new(),
-            order: Fifo::new(),
+            arrivals: Arrivals::new(),
+            run: Run::new(),
             wheel: Wheel::new(),
             flights: HashTable::new(),
             last_generation: 0,
-            last_version: 0,
+            last_version: Version(0),
             initial_capacity: 0,
             stats: Stats::default(),
         }
@@ -112,29 +136,23 @@ impl<K, V, F> Shard<K, V, F> {
     /// Sets room aside; false if there is not that much memory.
     pub(super) fn reserve(&mut self, capacity: usize) -> bool {
         self.initial_capacity = capacity;
-        // The slab cannot be asked whether it would have the memory: a vector can.
-        let mut nodes: Vec<Node> = Vec::new();
-        let has_memory = self.table.try_reserve(capacity, |_| 0).is_ok()
-            && nodes.try_reserve_exact(capacity).is_ok();
-        drop(nodes);
-        if has_memory {
-            self.nodes.reserve(capacity);
-        }
-        has_memory
+        self.table.try_reserve(capacity, |_| 0).is_ok() && self.arrivals.reserve(capacity)
     }
 
     pub(super) fn len(&self) -> usize {
         self.table.len()
     }
 
-    /// Whether any entry will ever expire.
+    /// Whether any entry may ever expire.
     pub(super) fn has_alarms(&self) -> bool {
-        !self.wheel.is_empty()
+        !self.wheel.is_empty() || self.run.next_alarm() != Tick::NEVER
     }
 
-    /// A moment before which nothing is due.
+    /// A moment before which nothing is due. Something is due then, unless what was to be first has
+    /// gone, or lives longer now.
     pub(super) fn next_alarm(&self) -> Option<Tick> {
-        self.wheel.next_alarm()
+        let of_run = Some(self.run.next_alarm()).filter(|alarm| *alarm != Tick::NEVER);
+        self.wheel.next_alarm().into_iter().chain(of_run).min()
     }
 
     #[inline]
@@ -143,7 +161,7 @@ impl<K, V, F> Shard<K, V, F> {
         hash: u64,
         key: &Q,
     ) -> Option<&Entry<K, V>> {
-        self.table.find(hash, |entry| key.equivalent(&entry.key))
+        self.table.find(Digest::of(hash).spread(), |entry| key.equivalent(&entry.key))
     }
 
     /// Overwrites a fresh value in its place. If there is none, leaves the new one to the caller,
@@ -155,39 +173,41 @@ impl<K, V, F> Shard<K, V, F> {
         key: &Q,
         value: &mut Option<V>,
         deadline: Tick,
-        now: Tick,
+        now: &Reading<'_>,
     ) -> Result<V, Option<Token>> {
-        let entry = self.table.find_mut(hash, |entry| key.equivalent(&entry.key));
+        let digest = Digest::of(hash);
+        let entry = self.table.find_mut(digest.spread(), |entry| key.equivalent(&entry.key));
         let Some(entry) = entry else { return Err(None) };
-        if entry.deadline <= now {
+        if now.has_passed(entry.deadline) {
             return Err(Some(entry.token));
         }
         let value = value.take().expect("a value is stored once");
-        self.last_version = self.last_version.wrapping_add(1);
-        entry.version = self.last_version;
         let old_deadline = mem::replace(&mut entry.deadline, deadline);
         let old_value = mem::replace(&mut entry.value, value);
-        let token = entry.token;
+        // No alarm is later than its deadline: one that only moves later is left for the alarm to
+        // find, and nothing else is touched.
+        entry.version = self.last_version.next().prolonged();
         self.stats.inserts += 1;
-        // An alarm is never later than the deadline: one that only moves later is left for the
-        // alarm to find, and the node is not touched.
-        if deadline < old_deadline || deadline == Tick::NEVER && old_deadline != Tick::NEVER {
-            self.wheel.arm(&mut self.nodes, token, deadline);
+        if deadline < old_deadline {
+            let token = entry.token;
+            self.wheel.arm(token, deadline);
         }
         Ok(old_value)
     }
 
     /// Stores a new entry. There must be none under this key.
+    #[inline]
     pub(super) fn add(&mut self, hash: u64, key: K, value: V, deadline: Tick) {
-        let vacancy = self.nodes.vacant_entry();
-        let token = Token::node(vacancy.key());
-        vacancy.insert(Node::new(hash, token));
-        self.order.insert(&mut self.nodes, token);
-        self.wheel.arm(&mut self.nodes, token, deadline);
-        self.last_version = self.last_version.wrapping_add(1);
-        let entry = Entry { deadline, token, version: self.last_version, key, value };
-        let nodes = &self.nodes;
-        self.table.insert_unique(hash, entry, |entry| nodes[entry.token.index()].hash);
+        let digest = Digest::of(hash);
+        let token = self.arrivals.push(digest);
+        if deadline != Tick::NEVER && !self.run.join(token, deadline) {
+            self.wheel.arm(token, deadline);
+        }
+        let version = self.last_version.next();
+        let entry = Entry { deadline, token, version, key, value };
+        let arrivals = &self.arrivals;
+        let rehash = |entry: &Entry<K, V>| arrivals.digest(entry.token).spread();
+        self.table.insert_unique(digest.spread(), entry, rehash);
         self.stats.inserts += 1;
     }
 
@@ -203,7 +223,8 @@ impl<K, V, F> Shard<K, V, F> {
         hash: u64,
         key: &Q,
     ) -> Option<Entry<K, V>> {
-        let found = self.table.find_entry(hash, |entry| key.equivalent(&entry.key)).ok()?;
+        let digest = Digest::of(hash).spread();
+        let found = self.table.find_entry(digest, |entry| key.equivalent(&entry.key)).ok()?;
         let (entry, _) = found.remove();
         self.forget(entry.token);
         Some(entry)
@@ -214,51 +235,65 @@ impl<K, V, F> Shard<K, V, F> {
         &mut self,
         hash: u64,
         key: &Q,
-        now: Tick,
+        now: &Reading<'_>,
         removed: &mut Leftovers<K, V>,
     ) -> bool {
-        let found = self.find(hash, key).filter(|entry| entry.deadline <= now);
+        let found = self.find(hash, key).filter(|entry| now.has_passed(entry.deadline));
         let Some(token) = found.map(|entry| entry.token) else { return false };
         self.expire(token, removed);
         true
     }
 
-    /// Makes room for one entry: removes one that has expired, or else the policy's victim. False
-    /// if the shard is empty.
+    /// Makes room for one entry: removes one that has expired, or else the one that came first.
+    /// False if the shard is empty.
+    #[inline]
     pub(super) fn make_room(&mut self, now: Tick, removed: &mut Leftovers<K, V>) -> bool {
-        self.advance(now);
-        for _ in 0..ROOM_BUDGET {
-            match self.expire_one(now, removed) {
-                Some(true) => return true,
-                Some(false) => {}
-                None => break,
-            }
+        if self.has_due(now) && self.make_room_of_expired(now, removed) {
+            return true;
         }
-        let Some(victim) = self.order.victim() else { return false };
+        let Some(victim) = self.arrivals.first() else { return false };
         let entry = self.take(victim);
         removed.entry(entry.key, entry.value);
         self.stats.evictions += 1;
         true
     }
 
+    #[cold]
+    fn make_room_of_expired(&mut self, now: Tick, removed: &mut Leftovers<K, V>) -> bool {
+        self.advance(now);
+        let looks = std::iter::from_fn(|| self.expire_one(now, removed));
+        looks.take(ROOM_BUDGET).any(|expired| expired)
+    }
+
+    /// Whether an entry may be due.
+    #[inline]
+    fn has_due(&self, now: Tick) -> bool {
+        self.run.due(now).is_some() || self.wheel.has_begun(now)
+    }
+
     /// The share of cleaning that each write does. Returns how many entries it removed.
     #[inline]
     pub(super) fn tidy(&mut self, now: Tick, removed: &mut Leftovers<K, V>) -> usize {
-        if self.wheel.is_tidy(now) {
+        if self.run.due(now).is_none() && self.wheel.is_tidy(now) {
             return 0;
         }
-        self.wheel.advance_over_past(&mut self.nodes, now);
-        self.expire_staged(now, WRITE_BUDGET, removed).expired
+        self.tidy_up(now, removed)
+    }
+
+    #[cold]
+    fn tidy_up(&mut self, now: Tick, removed: &mut Leftovers<K, V>) -> usize {
+        self.wheel.advance_over_past(now);
+        self.expire_due(now, WRITE_BUDGET, removed).expired
     }
 
     /// Begins a sweep: stages what may be due by `now`.
     pub(super) fn advance(&mut self, now: Tick) {
-        self.wheel.advance(&mut self.nodes, now);
+        self.wheel.advance(now);
     }
 
-    /// Looks at up to `budget` staged nodes and removes those whose time is over. When it examines
-    /// fewer, the sweep is at its end.
-    pub(super) fn expire_staged(
+    /// Looks at up to `budget` entries that may be due and removes those whose time is over. When it
+    /// examines fewer, the sweep is at its end.
+    pub(super) fn expire_due(
         &mut self,
         now: Tick,
         budget: usize,
@@ -273,17 +308,44 @@ impl<K, V, F> Shard<K, V, F> {
         swept
     }
 
-    /// Looks at one staged node: was it due? `None` if none is left.
+    /// Looks at one entry that may be due: was it? `None` if there is none left.
     fn expire_one(&mut self, now: Tick, removed: &mut Leftovers<K, V>) -> Option<bool> {
-        let token = self.wheel.take_staged(&mut self.nodes)?;
-        let node = &self.nodes[token.index()];
-        let deadline = if node.alarm > now { node.alarm } else { self.entry(token).deadline };
+        if let Some(token) = self.run.due(now) {
+            return Some(self.expire_first_of_run(token, now, removed));
+        }
+        let token = self.wheel.take_staged()?;
+        let alarm = self.wheel.alarm(token);
+        let deadline = if alarm > now { alarm } else { self.entry(token).deadline };
         if deadline > now {
-            self.wheel.arm(&mut self.nodes, token, deadline);
+            self.wheel.arm(token, deadline);
             return Some(false);
         }
         self.expire(token, removed);
         Some(true)
+    }
+
+    fn expire_first_of_run(
+        &mut self,
+        token: Token,
+        now: Tick,
+        removed: &mut Leftovers<K, V>,
+    ) -> bool {
+        if self.wheel.is_armed(token) {
+            self.run.pass(token, &self.arrivals);
+            return false;
+        }
+        let &Entry { deadline, version, .. } = self.entry(token);
+        if deadline <= now {
+            self.expire(token, removed);
+            return true;
+        }
+        if deadline == Tick::NEVER || version.is_prolonged() {
+            self.run.pass(token, &self.arrivals);
+            self.wheel.arm(token, deadline);
+        } else {
+            self.run.postpone(deadline);
+        }
+        false
     }
 
     pub(super) fn expire(&mut self, token: Token, removed: &mut Leftovers<K, V>) {
@@ -302,9 +364,9 @@ impl<K, V, F> Shard<K, V, F> {
             return Some(self.take_entries());
         }
         if len <= SHRINK_LIMIT {
-            let nodes = &self.nodes;
+            let arrivals = &self.arrivals;
             let kept = self.initial_capacity.max(len * 2);
-            self.table.shrink_to(kept, |entry| nodes[entry.token.index()].hash);
+            self.table.shrink_to(kept, |entry| arrivals.digest(entry.token).spread());
         }
         None
     }
@@ -316,36 +378,38 @@ impl<K, V, F> Shard<K, V, F> {
     }
 
     fn take_entries(&mut self) -> Spent<K, V, F> {
-        self.order = Fifo::new();
-        self.wheel = Wheel::new();
+        self.run = Run::new();
         Spent {
             table: mem::take(&mut self.table),
-            nodes: mem::take(&mut self.nodes),
+            arrivals: mem::replace(&mut self.arrivals, Arrivals::new()),
+            wheel: mem::replace(&mut self.wheel, Wheel::new()),
             flights: HashTable::new(),
         }
     }
 
-    /// The entry of a node, found by what the node knows.
+    /// The entry of a token, found by its digest.
     fn entry(&self, token: Token) -> &Entry<K, V> {
-        let hash = self.nodes[token.index()].hash;
-        let entry = self.table.find(hash, |entry| entry.token == token);
-        entry.expect("a node has an entry in the table")
+        let digest = self.arrivals.digest(token);
+        let entry = self.table.find(digest.spread(), |entry| entry.token == token);
+        entry.expect("a token has an entry in the table")
     }
 
-    /// Takes the entry of a node out of everything.
+    /// Takes the entry of a token out of everything.
+    #[inline]
     fn take(&mut self, token: Token) -> Entry<K, V> {
-        let hash = self.nodes[token.index()].hash;
-        let found = self.table.find_entry(hash, |entry| entry.token == token).ok();
-        let (entry, _) = found.expect("a node has an entry in the table").remove();
+        let digest = self.arrivals.digest(token);
+        let found = self.table.find_entry(digest.spread(), |entry| entry.token == token).ok();
+        let (entry, _) = found.expect("a token has an entry in the table").remove();
         self.forget(token);
         entry
     }
 
-    /// Takes a node out, after its entry.
+    /// Takes a token out, after its entry.
+    #[inline]
     fn forget(&mut self, token: Token) {
-        self.order.remove(&mut self.nodes, token);
-        self.wheel.disarm(&mut self.nodes, token);
-        self.nodes.remove(token.index());
+        self.run.pass(token, &self.arrivals);
+        self.wheel.disarm(token);
+        self.arrivals.remove(token);
     }
 }
 
@@ -408,47 +472,74 @@ pub(crate) struct Copies<K, V> {
     pub(crate) values: Vec<(V, Tick)>,
 }
 
-/// Iteration, a few nodes at a time.
+/// Iteration, a few entries at a time.
 impl<K: Clone, V: Clone, F> Shard<K, V, F> {
-    /// Copies the entries of up to `budget` nodes from index `from` on. Returns where to go on.
+    /// Copies the entries at up to `budget` indices from `from` on. Returns where to go on.
     pub(super) fn copy(
         &self,
         from: usize,
         budget: usize,
         copies: &mut Copies<K, V>,
     ) -> Option<usize> {
-        let end = self.nodes.capacity().min(from.saturating_add(budget));
-        for index in from..end {
-            if self.nodes.contains(index) {
-                let entry = self.entry(Token::node(index));
-                // One after the other: if the second panics, the first is dropped under no lock.
-                copies.keys.push(entry.key.clone());
-                copies.values.push((entry.value.clone(), entry.deadline));
-            }
+        let bound = self.arrivals.index_bound();
+        let end = bound.min(from.saturating_add(budget));
+        for token in (from..end).filter_map(|index| self.arrivals.at(index)) {
+            let entry = self.entry(token);
+            // One after the other: if the second panics, the first is dropped under no lock.
+            copies.keys.push(entry.key.clone());
+            copies.values.push((entry.value.clone(), entry.deadline));
         }
-        (end < self.nodes.capacity()).then_some(end)
+        (end < bound).then_some(end)
     }
 }
 
 #[cfg(any(test, feature = "test-util"))]
 impl<K, V, F> Shard<K, V, F> {
-    /// Panics unless table, nodes, eviction order, wheel and flights agree. Returns how many
-    /// flights there are.
+    /// Panics unless table, arrivals, run, wheel and flights agree. Returns how many flights there
+    /// are.
     pub(super) fn validate(&self) -> usize {
-        assert_eq!(self.table.len(), self.nodes.len(), "each entry has a node");
-        assert_eq!(self.order.iter(&self.nodes).count(), self.nodes.len(), "each node is in order");
-        for token in self.order.iter(&self.nodes) {
-            self.entry(token);
+        let arrived: Vec<Token> = self.arrivals.iter().collect();
+        assert_eq!(
+            arrived.len(),
+            self.table.len(),
+            "what arrived and has not left is in the table"
+        );
+        let known = (0..self.arrivals.index_bound()).filter_map(|index| self.arrivals.at(index));
+        assert_eq!(known.count(), self.table.len(), "what is free is not in the list");
+        for token in &arrived {
+            self.entry(*token);
         }
-        for entry in &self.table {
-            let alarm = self.nodes[entry.token.index()].alarm;
-            assert!(alarm <= entry.deadline, "an alarm rings no later than the deadline");
-            let timed = entry.deadline != Tick::NEVER;
-            assert_eq!(timed, alarm != Tick::NEVER, "what expires has an alarm, and only that");
-        }
-        let timed = self.table.iter().filter(|entry| entry.deadline != Tick::NEVER).count();
-        assert_eq!(timed, self.wheel.armed(), "the wheel holds what expires, and only that");
-        self.wheel.validate(&self.nodes);
+        self.validate_alarms(&arrived);
+        self.wheel.validate();
         self.flights.len()
+    }
+
+    /// Panics unless each entry that will expire has an alarm, in the run or in the wheel.
+    fn validate_alarms(&self, arrived: &[Token]) {
+        let first = self.run.first();
+        let begin = first.map(|first| arrived.iter().position(|token| *token == first));
+        let begin =
+            begin.map_or(arrived.len(), |begin| begin.expect("the first of the run is here"));
+        let (before, run) = arrived.split_at(begin);
+        let mut armed = 0;
+        let mut due = self.run.next_alarm();
+        for (token, is_in_run) in
+            before.iter().map(|token| (*token, false)).chain(run.iter().map(|token| (*token, true)))
+        {
+            let &Entry { deadline, version, .. } = self.entry(token);
+            if self.wheel.is_armed(token) {
+                armed += 1;
+                assert!(self.wheel.alarm(token) <= deadline, "no alarm is later than the deadline");
+                assert!(
+                    deadline != Tick::NEVER || version.is_prolonged(),
+                    "only what expires is armed"
+                );
+            } else if deadline != Tick::NEVER {
+                assert!(is_in_run, "what expires has an alarm");
+                assert!(deadline >= due, "a run is in order");
+                due = if version.is_prolonged() { due } else { deadline };
+            }
+        }
+        assert_eq!(armed, self.wheel.armed(), "the wheel holds what is here, and only that");
     }
 }

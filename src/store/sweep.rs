@@ -18,13 +18,13 @@ impl<K, V, F> Store<K, V, F> {
     /// Looks at the next batch of what may be due. Returns false when the sweep is at its end.
     pub(crate) fn sweep(&self, sweep: &mut Sweep, removed: &mut Leftovers<K, V>) -> bool {
         let Some(slot) = self.shards.get(sweep.shard) else { return false };
-        let mut shard = slot.shard.write();
+        let mut shard = slot.0.write();
         let now = self.clock.now();
         if !sweep.begun {
             sweep.begun = true;
             shard.advance(now);
         }
-        let swept = shard.expire_staged(now, BATCH, removed);
+        let swept = shard.expire_due(now, BATCH, removed);
         self.bound.release(swept.expired);
         sweep.removed += swept.expired;
         if swept.examined == BATCH {
@@ -39,6 +39,6 @@ impl<K, V, F> Store<K, V, F> {
 
     /// A moment before which nothing is due in any shard.
     pub(crate) fn next_alarm(&self) -> Option<Tick> {
-        self.shards.iter().filter_map(|slot| slot.shard.read().next_alarm()).min()
+        self.shards.iter().filter_map(|slot| slot.0.read().next_alarm()).min()
     }
 }

@@ -1,4 +1,4 @@
-//! A hierarchical timing wheel over the nodes of a slab: which entries' time has come.
+//! A hierarchical timing wheel over the entries of a shard: whose time has come.
 //!
 //! After Varghese and Lauck, "Hashed and hierarchical timing wheels", SOSP 1987. Each level has 64
 //! slots, and a slot of one level spans a whole turn of the level below:
@@ -14,17 +14,15 @@
 //! | 6 | 2.3 years | 146 years |
 //! | 7 | 146 years | what is left of 584 |
 //!
-//! When a slot's time begins, its whole list moves to one list of staged nodes, in one step. Staged
-//! nodes are taken out one at a time: those whose moment has come are due, the others are armed
-//! again, in a finer slot. So no step's cost depends on how many nodes share a slot, and what is
+//! When a slot's time begins, its whole list moves to one list of staged entries, in one step. Staged
+//! entries are taken out one at a time: those whose moment has come are due, the others are armed
+//! again, in a finer slot. So no step's cost depends on how many entries share a slot, and what is
 //! due is told to the nanosecond.
-
-use slab::Slab;
 
 use crate::clock::Tick;
 
-use super::node::{Node, Timer};
-use super::ring::{Rings, Token};
+use super::arrivals::Token;
+use super::ring::Rings;
 
 /// A slot of the lowest level spans two to this many nanoseconds.
 const SLOT_NANOS_BITS: u32 = 20;
@@ -32,14 +30,17 @@ const SLOT_NANOS_BITS: u32 = 20;
 const LEVEL_BITS: u32 = 6;
 const SLOTS: u32 = 1 << LEVEL_BITS;
 const LEVELS: usize = 8;
-/// The ring of nodes whose slot's time has begun.
+/// The ring of entries whose slot's time has begun.
 const STAGED: usize = 0;
 
 pub(crate) struct Wheel {
-    rings: Rings<Timer>,
+    rings: Rings,
+    /// By the token's index: when the wheel looks at the entry. The entry's own deadline may be later:
+    /// it was moved, and the entry is armed anew only when its first moment comes.
+    alarms: Vec<Tick>,
     /// For each ring, the earliest alarm that was set in it since it was last empty.
     earliest: Vec<Tick>,
-    /// For each level, which slots hold nodes.
+    /// For each level, which slots hold entries.
     occupied: [u64; LEVELS],
     /// The slot of the lowest level, counted from the start, up to which all is staged.
     reached: u64,
@@ -48,7 +49,7 @@ pub(crate) struct Wheel {
     armed: usize,
 }
 
-/// A slot that holds nodes, and the lowest-level slot at which its time begins.
+/// A slot that holds entries, and the lowest-level slot at which its time begins.
 struct Slot {
     level: usize,
     index: u32,
@@ -70,6 +71,7 @@ impl Wheel {
     pub(super) const fn new() -> Self {
         Self {
             rings: Rings::new(),
+            alarms: Vec::new(),
             earliest: Vec::new(),
             occupied: [0; LEVELS],
             reached: 0,
@@ -87,31 +89,49 @@ impl Wheel {
         self.armed
     }
 
-    /// Sets the node's alarm to `moment`; "never" unsets it.
-    pub(super) fn arm(&mut self, nodes: &mut Slab<Node>, token: Token, moment: Tick) {
-        self.disarm(nodes, token);
-        nodes[token.index()].alarm = moment;
+    /// Whether an alarm is set for the entry.
+    #[inline]
+    pub(super) fn is_armed(&self, token: Token) -> bool {
+        self.rings.is_linked(token)
+    }
+
+    /// The alarm that is set for the entry, or was set last.
+    pub(super) fn alarm(&self, token: Token) -> Tick {
+        self.alarms[token.index()]
+    }
+
+    /// Sets the entry's alarm to `moment`; "never" unsets it.
+    pub(super) fn arm(&mut self, token: Token, moment: Tick) {
+        self.disarm(token);
         if moment == Tick::NEVER {
             return;
         }
+        if self.alarms.len() <= token.index() {
+            self.alarms.resize(token.index() + 1, Tick::NEVER);
+        }
+        self.alarms[token.index()] = moment;
         let slot = self.slot_of(moment);
         let ring = slot.ring();
         self.make_rings(slot.level);
         let earliest = &mut self.earliest[ring];
         let is_empty = self.rings.front(ring).is_none();
         *earliest = if is_empty { moment } else { moment.min(*earliest) };
-        self.rings.push_back(nodes, ring, token);
+        self.rings.push_back(ring, token);
         self.occupied[slot.level] |= 1 << slot.index;
         self.next_begins = self.next_begins.min(slot.begins);
         self.armed += 1;
     }
 
-    pub(super) fn disarm(&mut self, nodes: &mut Slab<Node>, token: Token) {
-        if !self.rings.is_linked(nodes, token) {
-            return;
+    #[inline]
+    pub(super) fn disarm(&mut self, token: Token) {
+        if self.rings.is_linked(token) {
+            self.take_out(token);
         }
+    }
+
+    fn take_out(&mut self, token: Token) {
         self.armed -= 1;
-        if let Some(ring @ 1..) = self.rings.unlink(nodes, token) {
+        if let Some(ring @ 1..) = self.rings.unlink(token) {
             let slot = ring - 1;
             self.occupied[slot / SLOTS as usize] &= !(1 << (slot % SLOTS as usize));
         }
@@ -119,30 +139,38 @@ impl Wheel {
 
     /// Stages every slot whose time has begun by `now`. The slot of `now` itself is among them, so
     /// what is taken from there may not be due yet.
-    pub(super) fn advance(&mut self, nodes: &mut Slab<Node>, now: Tick) {
-        self.stage_through(nodes, now.nanos() >> SLOT_NANOS_BITS);
+    pub(super) fn advance(&mut self, now: Tick) {
+        self.stage_through(now.nanos() >> SLOT_NANOS_BITS);
     }
 
     /// Stages every slot whose time is over by `now`.
-    pub(super) fn advance_over_past(&mut self, nodes: &mut Slab<Node>, now: Tick) {
-        self.stage_through(nodes, past_slot(now));
+    pub(super) fn advance_over_past(&mut self, now: Tick) {
+        self.stage_through(past_slot(now));
     }
 
     /// Whether nothing is staged, and no slot's time was over by `now` when this was last not so.
     #[inline]
     pub(super) fn is_tidy(&self, now: Tick) -> bool {
-        past_slot(now) <= self.reached && self.rings.front(STAGED).is_none()
+        self.armed == 0 || past_slot(now) <= self.reached && self.rings.front(STAGED).is_none()
     }
 
-    /// Takes out a staged node. Unless its moment has come, the caller arms it again.
-    pub(super) fn take_staged(&mut self, nodes: &mut Slab<Node>) -> Option<Token> {
+    /// Whether anything is staged, or in a slot whose time has begun by `now`.
+    #[inline]
+    pub(super) fn has_begun(&self, now: Tick) -> bool {
+        self.armed != 0
+            && (self.next_begins <= now.nanos() >> SLOT_NANOS_BITS
+                || self.rings.front(STAGED).is_some())
+    }
+
+    /// Takes out a staged entry. Unless its moment has come, the caller arms it again.
+    pub(super) fn take_staged(&mut self) -> Option<Token> {
         let token = self.rings.front(STAGED)?;
-        self.rings.unlink(nodes, token);
+        self.rings.unlink(token);
         self.armed -= 1;
         Some(token)
     }
 
-    /// A moment before which nothing is due. Something is due then, unless the node that was to be
+    /// A moment before which nothing is due. Something is due then, unless the entry that was to be
     /// first has gone.
     pub(super) fn next_alarm(&self) -> Option<Tick> {
         if self.rings.front(STAGED).is_some() {
@@ -155,12 +183,12 @@ impl Wheel {
     fn make_rings(&mut self, level: usize) {
         let count = 1 + (level + 1) * SLOTS as usize;
         if self.earliest.len() < count {
-            self.rings.ensure(u32::try_from(count).expect("rings are few"));
+            self.rings.ensure(count);
             self.earliest.resize(count, Tick::NEVER);
         }
     }
 
-    fn stage_through(&mut self, nodes: &mut Slab<Node>, limit: u64) {
+    fn stage_through(&mut self, limit: u64) {
         while self.next_begins <= limit {
             let Some(slot) = self.first_slot() else {
                 self.next_begins = u64::MAX;
@@ -171,7 +199,7 @@ impl Wheel {
                 break;
             }
             self.reached = self.reached.max(slot.begins);
-            self.rings.append(nodes, slot.ring(), STAGED);
+            self.rings.append(slot.ring(), STAGED);
             self.occupied[slot.level] &= !(1 << slot.index);
         }
         self.reached = self.reached.max(limit);
@@ -188,8 +216,8 @@ impl Wheel {
         Slot { level: level as usize, index, begins: moment >> shift << shift }
     }
 
-    /// The occupied slot whose time begins first. It is on the lowest occupied level, because a
-    /// node is above that only if its moment is past the level's present turn.
+    /// The occupied slot whose time begins first. It is on the lowest occupied level, because an
+    /// entry is above that only if its moment is past the level's present turn.
     fn first_slot(&self) -> Option<Slot> {
         let level = self.occupied.iter().position(|slots| *slots != 0)?;
         let index = self.occupied[level].trailing_zeros();
@@ -198,34 +226,35 @@ impl Wheel {
         Some(Slot { level, index, begins: turn | u64::from(index) << shift })
     }
 
-    /// Every node that has an alarm set, in no order.
+    /// Every entry that has an alarm set, in no order.
     #[cfg(any(test, feature = "test-util"))]
-    pub(super) fn iter<'a>(&'a self, nodes: &'a Slab<Node>) -> impl Iterator<Item = Token> + 'a {
-        (0..=LEVELS * SLOTS as usize).flat_map(move |ring| {
-            std::iter::successors(self.rings.front(ring), |token| self.rings.next(nodes, *token))
-        })
+    fn iter(&self) -> impl Iterator<Item = Token> {
+        (0..=LEVELS * SLOTS as usize).flat_map(move |ring| self.ring(ring))
     }
 
-    /// Panics unless every node is in the slot that its alarm asks for.
     #[cfg(any(test, feature = "test-util"))]
-    pub(super) fn validate(&self, nodes: &Slab<Node>) {
-        let mut armed = self.iter(nodes).count();
-        assert_eq!(armed, self.armed, "the wheel counts its nodes");
-        armed -=
-            std::iter::successors(self.rings.front(STAGED), |t| self.rings.next(nodes, *t)).count();
+    fn ring(&self, ring: usize) -> impl Iterator<Item = Token> {
+        std::iter::successors(self.rings.front(ring), |token| self.rings.next(*token))
+    }
+
+    /// Panics unless every armed entry is in the slot that its alarm asks for.
+    #[cfg(any(test, feature = "test-util"))]
+    pub(super) fn validate(&self) {
+        let mut armed = self.iter().count();
+        assert_eq!(armed, self.armed, "the wheel counts what it holds");
+        armed -= self.ring(STAGED).count();
         assert!(self.first_slot().is_none_or(|slot| self.next_begins <= slot.begins));
         for (level, index) in (0..LEVELS).flat_map(|level| (0..SLOTS).map(move |i| (level, i))) {
             let ring = Slot { level, index, begins: 0 }.ring();
             let is_occupied = self.occupied[level] & (1 << index) != 0;
             assert_eq!(is_occupied, self.rings.front(ring).is_some(), "occupancy is true");
-            let first = self.rings.front(ring);
-            for token in std::iter::successors(first, |token| self.rings.next(nodes, *token)) {
-                let right = self.slot_of(nodes[token.index()].alarm);
-                assert_eq!((right.level, right.index), (level, index), "a node is in its slot");
+            for token in self.ring(ring) {
+                let right = self.slot_of(self.alarm(token));
+                assert_eq!((right.level, right.index), (level, index), "each is in its slot");
                 armed -= 1;
             }
         }
-        assert_eq!(armed, 0, "every armed node is in a slot");
+        assert_eq!(armed, 0, "every armed entry is in a slot");
     }
 }
 
@@ -263,15 +292,15 @@ mod tests {
     }
 
     /// Takes out what is due, and arms the rest again, as a shard does.
-    fn expire(wheel: &mut Wheel, nodes: &mut Slab<Node>, now: Tick) -> Vec<usize> {
+    fn expire(wheel: &mut Wheel, now: Tick) -> Vec<usize> {
         let mut due = Vec::new();
-        wheel.advance(nodes, now);
-        while let Some(token) = wheel.take_staged(nodes) {
-            let alarm = nodes[token.index()].alarm;
+        wheel.advance(now);
+        while let Some(token) = wheel.take_staged() {
+            let alarm = wheel.alarm(token);
             if alarm > now {
-                wheel.arm(nodes, token, alarm);
+                wheel.arm(token, alarm);
             } else {
-                due.push(token.index());
+                due.push(token.index() - 1);
             }
         }
         due.sort_unstable();
@@ -281,38 +310,35 @@ mod tests {
     proptest! {
         #[test]
         fn nodes_are_due_at_their_moment_and_not_before(steps in steps()) {
-            let mut nodes = Slab::new();
-            let tokens: Vec<Token> = (0..NODES).map(Token::node).collect();
-            for token in &tokens {
-                nodes.insert(Node::new(0, *token));
-            }
+            let token = |node| Token::from_number(u32::try_from(node + 1).unwrap()).unwrap();
+            let tokens: Vec<Token> = (0..NODES).map(token).collect();
             let (mut wheel, mut now) = (Wheel::new(), Tick::START);
             let mut model: BTreeMap<usize, Tick> = BTreeMap::new();
             for step in steps {
                 match step {
                     Step::Arm { node, in_nanos } => {
                         let moment = Tick::from_nanos(now.nanos().saturating_add(in_nanos));
-                        wheel.arm(&mut nodes, tokens[node], moment);
+                        wheel.arm(tokens[node], moment);
                         model.remove(&node);
                         if moment != Tick::NEVER {
                             model.insert(node, moment);
                         }
                     }
                     Step::Disarm { node } => {
-                        wheel.disarm(&mut nodes, tokens[node]);
+                        wheel.disarm(tokens[node]);
                         model.remove(&node);
                     }
                     Step::Advance { nanos } => {
                         let later = now.nanos().saturating_add(nanos).min(u64::MAX - 1);
                         now = Tick::from_nanos(later);
-                        let due = expire(&mut wheel, &mut nodes, now);
+                        let due = expire(&mut wheel, now);
                         let expected: Vec<usize> =
                             model.iter().filter(|(_, at)| **at <= now).map(|(node, _)| *node).collect();
                         prop_assert_eq!(due, expected);
                         model.retain(|_, at| *at > now);
                     }
                 }
-                wheel.validate(&nodes);
+                wheel.validate();
                 let next = wheel.next_alarm();
                 prop_assert_eq!(next.is_some(), !model.is_empty());
                 prop_assert!(next <= model.values().min().copied());

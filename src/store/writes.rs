@@ -5,8 +5,9 @@ use hashbrown::Equivalent;
 use crate::clock::Tick;
 use crate::expiry::Ttl;
 
+use super::Store;
 use super::leftovers::Leftovers;
-use super::{Store, Version};
+use super::shard::Version;
 
 impl<K: Eq, V, F> Store<K, V, F> {
     /// Stores a value. Returns the fresh one it replaced, and the new deadline.
@@ -21,12 +22,12 @@ impl<K: Eq, V, F> Store<K, V, F> {
         let mut value = Some(value);
         let mut place = None;
         loop {
-            let mut shard = self.slot(hash).shard.write();
-            let now = self.now_for(&shard, ttl);
-            let deadline = ttl.deadline(now);
-            self.bound.release(shard.tidy(now, removed));
+            let mut shard = self.shard(hash).write();
+            let now = self.reading_for(&shard, ttl);
+            let deadline = ttl.deadline(now.tick());
+            self.bound.release(shard.tidy(now.tick(), removed));
             shard.fence(hash, &key, removed);
-            match shard.replace(hash, &key, &mut value, deadline, now) {
+            match shard.replace(hash, &key, &mut value, deadline, &now) {
                 Ok(old) => {
                     removed.key(key);
                     return (Some(old), deadline);
@@ -37,7 +38,9 @@ impl<K: Eq, V, F> Store<K, V, F> {
                 }
                 Err(None) => {}
             }
-            if let Some(room) = self.room_for(deadline, &mut shard, place.take(), now, removed) {
+            if let Some(room) =
+                self.room_for(deadline, &mut shard, place.take(), now.tick(), removed)
+            {
                 let value = value.take().expect("a value is stored once");
                 room.take_up(&mut shard, (hash, key, value, deadline), removed);
                 return (None, deadline);
@@ -57,11 +60,11 @@ impl<K: Eq, V, F> Store<K, V, F> {
         removed: &mut Leftovers<K, V>,
     ) -> Result<(V, Tick), V> {
         let mut value = Some(value);
-        let mut shard = self.slot(hash).shard.write();
-        let now = self.now_for(&shard, ttl);
-        let deadline = ttl.deadline(now);
-        self.bound.release(shard.tidy(now, removed));
-        match shard.replace(hash, key, &mut value, deadline, now) {
+        let mut shard = self.shard(hash).write();
+        let now = self.reading_for(&shard, ttl);
+        let deadline = ttl.deadline(now.tick());
+        self.bound.release(shard.tidy(now.tick(), removed));
+        match shard.replace(hash, key, &mut value, deadline, &now) {
             Ok(old) => {
                 shard.fence(hash, key, removed);
                 Ok((old, deadline))
@@ -84,18 +87,22 @@ impl<K: Eq, V, F> Store<K, V, F> {
     {
         let mut place = None;
         loop {
-            let mut shard = self.slot(hash).shard.write();
-            let now = self.now_for(&shard, ttl);
-            if let Some(entry) = shard.find(hash, &key).filter(|entry| entry.deadline > now) {
+            let mut shard = self.shard(hash).write();
+            let now = self.reading_for(&shard, ttl);
+            if let Some(entry) =
+                shard.find(hash, &key).filter(|entry| !now.has_passed(entry.deadline))
+            {
                 return Err(entry.value.clone());
             }
-            self.bound.release(shard.tidy(now, removed));
+            self.bound.release(shard.tidy(now.tick(), removed));
             shard.fence(hash, &key, removed);
-            if shard.remove_expired(hash, &key, now, removed) {
+            if shard.remove_expired(hash, &key, &now, removed) {
                 place = Some(self.bound.vacated());
             }
-            let deadline = ttl.deadline(now);
-            if let Some(room) = self.room_for(deadline, &mut shard, place.take(), now, removed) {
+            let deadline = ttl.deadline(now.tick());
+            if let Some(room) =
+                self.room_for(deadline, &mut shard, place.take(), now.tick(), removed)
+            {
                 room.take_up(&mut shard, (hash, key, value, deadline), removed);
                 return Ok(deadline);
             }
@@ -111,11 +118,11 @@ impl<K: Eq, V, F> Store<K, V, F> {
         key: &Q,
         removed: &mut Leftovers<K, V>,
     ) -> Option<(K, V)> {
-        let mut shard = self.slot(hash).shard.write();
-        let now = self.now_for(&shard, Ttl::ENDLESS);
-        self.bound.release(shard.tidy(now, removed));
+        let mut shard = self.shard(hash).write();
+        let now = self.reading_for(&shard, Ttl::ENDLESS);
+        self.bound.release(shard.tidy(now.tick(), removed));
         shard.fence(hash, key, removed);
-        if shard.remove_expired(hash, key, now, removed) {
+        if shard.remove_expired(hash, key, &now, removed) {
             self.bound.release(1);
             return None;
         }
@@ -132,11 +139,11 @@ impl<K: Eq, V, F> Store<K, V, F> {
         version: Version,
         removed: &mut Leftovers<K, V>,
     ) -> Option<(K, V)> {
-        let mut shard = self.slot(hash).shard.write();
-        let now = self.now_for(&shard, Ttl::ENDLESS);
-        self.bound.release(shard.tidy(now, removed));
+        let mut shard = self.shard(hash).write();
+        let now = self.reading_for(&shard, Ttl::ENDLESS);
+        self.bound.release(shard.tidy(now.tick(), removed));
         let entry = shard.find(hash, key)?;
-        if Version(entry.version) != version || entry.deadline <= now {
+        if entry.version != version || now.has_passed(entry.deadline) {
             return None;
         }
         shard.fence(hash, key, removed);
