@@ -81,6 +81,7 @@ where
     ///
     /// Overwriting a fresh value keeps the entry's place in the order of eviction, and its key. A
     /// compute that is running for the key goes on for those who wait for it, but is not stored.
+    #[inline]
     pub fn insert(&self, key: K, value: V) -> Option<V> {
         self.engine.insert(Owned(key), value, Lifetime::Default)
     }

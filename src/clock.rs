@@ -16,19 +16,23 @@ impl Tick {
     pub(crate) const NEVER: Self = Self(u64::MAX);
     const LAST: Self = Self(u64::MAX - 1);
 
+    #[inline]
     pub(crate) const fn from_nanos(nanos: u64) -> Self {
         Self(nanos)
     }
 
+    #[inline]
     pub(crate) const fn nanos(self) -> u64 {
         self.0
     }
 
     /// This much later; "never" if that is past what a tick can tell.
+    #[inline]
     pub(crate) fn after(self, duration: Duration) -> Self {
         self.after_nanos(u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX))
     }
 
+    #[inline]
     pub(crate) const fn after_nanos(self, nanos: u64) -> Self {
         Self(self.0.saturating_add(nanos))
     }
@@ -37,6 +41,10 @@ impl Tick {
         Duration::from_nanos(self.0.saturating_sub(earlier.0))
     }
 }
+
+/// A deadline further away than this is in the future also by a clock that is some milliseconds
+/// behind, by a wide margin.
+const FAR: u64 = 1_000_000_000;
 
 /// Reads the time of the system, or that of a runtime with a clock of its own.
 pub(crate) struct Clock {
@@ -61,6 +69,7 @@ impl Clock {
     }
 
     /// The time now, exactly. Never "never", also when virtual time has moved that far.
+    #[inline]
     pub(crate) fn now(&self) -> Tick {
         let now = match &self.source {
             Source::System(_) => system_now(),
@@ -92,6 +101,7 @@ impl Clock {
     }
 
     /// A reading for when the time does not matter, because nothing can expire.
+    #[inline]
     pub(crate) fn no_reading(&self) -> Reading<'_> {
         Reading { clock: self, tick: Tick::START, is_exact: true }
     }
@@ -102,15 +112,13 @@ impl Clock {
         if deadline == Tick::NEVER {
             return false;
         }
-        if let Source::System(coarse) = &self.source {
-            if coarse.recent().is_some_and(|recent| recent.is_far_from(deadline)) {
-                return false;
-            }
+        match &self.source {
+            Source::System(coarse) if coarse.is_far(deadline) => false,
+            _ => self.has_passed_exactly(deadline),
         }
-        self.has_passed_exactly(deadline)
     }
 
-    #[inline(never)]
+    #[cold]
     fn has_passed_exactly(&self, deadline: Tick) -> bool {
         self.now() >= deadline
     }
@@ -141,7 +149,7 @@ impl Reading<'_> {
     /// Whether `deadline` is past, exactly: if this reading cannot tell, the clock is read again.
     #[inline]
     pub(crate) fn has_passed(&self, deadline: Tick) -> bool {
-        if self.is_exact || self.tick.is_far_from(deadline) {
+        if self.is_exact || self.tick.after_nanos(FAR) < deadline {
             return deadline <= self.tick;
         }
         self.clock.has_passed_exactly(deadline)
@@ -159,12 +167,10 @@ fn system_now() -> Instant {
 mod coarse {
     use coarsetime::{Duration, Instant};
 
-    use super::Tick;
+    use super::{FAR, Tick};
 
     /// The coarse clock lags by one or two kernel ticks of 1 to 10 ms; the worst lag seen was 9 ms.
     pub(super) const LAG: u64 = 50_000_000;
-    /// A deadline further away than this by the coarse clock is in the future, by a wide margin.
-    const FAR: u64 = 1_000_000_000;
 
     pub(super) struct Clock {
         /// In the clock's own unit.
@@ -181,17 +187,20 @@ mod coarse {
         #[inline]
         #[expect(clippy::unnecessary_wraps, reason = "elsewhere there is none")]
         pub(super) fn recent(&self) -> Option<Tick> {
-            let now = Instant::now_without_cache_update().as_ticks();
-            let elapsed = Duration::from_ticks(now.saturating_sub(self.origin));
-            Some(Tick::from_nanos(elapsed.as_nanos().saturating_sub(LAG)))
+            Some(Tick::from_nanos(self.elapsed().saturating_sub(LAG)))
         }
-    }
 
-    impl Tick {
-        /// Whether a deadline is not reached yet, as seen from a moment just past.
+        /// Whether `deadline` is surely in the future; not of one that is near.
         #[inline]
-        pub(super) fn is_far_from(self, deadline: Self) -> bool {
-            self.after_nanos(FAR) < deadline
+        pub(super) fn is_far(&self, deadline: Tick) -> bool {
+            self.elapsed() + FAR < deadline.nanos()
+        }
+
+        /// Nanoseconds since the origin.
+        #[inline]
+        fn elapsed(&self) -> u64 {
+            let now = Instant::now_without_cache_update().as_ticks();
+            Duration::from_ticks(now - self.origin).as_nanos()
         }
     }
 }
@@ -211,10 +220,8 @@ mod coarse {
         pub(super) fn recent(&self) -> Option<Tick> {
             None
         }
-    }
 
-    impl Tick {
-        pub(super) fn is_far_from(self, _deadline: Self) -> bool {
+        pub(super) fn is_far(&self, _deadline: Tick) -> bool {
             false
         }
     }

@@ -9,7 +9,7 @@ use crate::compute::flight::{FlightHandle, Ground};
 use crate::expiry::{Expiry, Lifetime};
 use crate::key::Source;
 use crate::panic::contain;
-use crate::store::{Leftovers, Store, Sweep, Ticket};
+use crate::store::{KeyHash, Leftovers, Store, Sweep, Ticket};
 use crate::sweeper::{Sweepable, Sweeper};
 
 pub(crate) struct Engine<K, V, S> {
@@ -31,11 +31,12 @@ impl<K, V, S> Engine<K, V, S> {
 
 impl<K: Hash + Eq, V: Clone, S: BuildHasher> Engine<K, V, S> {
     #[inline]
-    pub(crate) fn hash<Q: Hash + Equivalent<K> + ?Sized>(&self, key: &Q) -> u64 {
-        self.hasher.hash_one(key)
+    pub(crate) fn hash<Q: Hash + Equivalent<K> + ?Sized>(&self, key: &Q) -> KeyHash {
+        KeyHash::new(self.hasher.hash_one(key))
     }
 
     /// Stores a value; returns the fresh one that it replaced.
+    #[inline]
     pub(crate) fn insert<P>(&self, key: P, value: V, lifetime: Lifetime<V>) -> Option<V>
     where
         P: Source<K, Lookup: Hash>,

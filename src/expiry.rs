@@ -43,15 +43,18 @@ impl Ttl {
     const LONG: Self = Self(60 * 1_000_000_000);
 
     /// Whether what lives this long never expires.
+    #[inline]
     pub(crate) fn is_endless(self) -> bool {
         self.0 == u64::MAX
     }
 
     /// Whether it is so long that it may end some milliseconds early.
+    #[inline]
     pub(crate) fn is_long(self) -> bool {
         self.0 >= Self::LONG.0
     }
 
+    #[inline]
     pub(crate) fn deadline(self, now: Tick) -> Tick {
         now.after_nanos(self.0)
     }

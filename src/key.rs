@@ -35,10 +35,12 @@ impl<K: Eq> Source<K> for Owned<K> {
 
     const IS_OWNED: bool = true;
 
+    #[inline]
     fn lookup(&self) -> &K {
         &self.0
     }
 
+    #[inline]
     fn into_key(self) -> K {
         self.0
     }
@@ -52,10 +54,12 @@ where
 
     const IS_OWNED: bool = false;
 
+    #[inline]
     fn lookup(&self) -> &Q {
         self.0
     }
 
+    #[inline]
     fn into_key(self) -> K {
         self.0.to_owned()
     }

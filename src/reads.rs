@@ -32,6 +32,14 @@ struct Tally {
     coalesced: AtomicU64,
 }
 
+/// What is counted.
+#[derive(Clone, Copy)]
+enum Read {
+    Hit,
+    Miss,
+    Coalesced,
+}
+
 #[derive(Clone, Copy, Default)]
 struct Figures {
     hits: u64,
@@ -47,17 +55,17 @@ impl Reads {
 
     #[inline]
     pub(crate) fn hit(&self) {
-        self.add(|tally| &tally.hits);
+        self.add(Read::Hit);
     }
 
     #[inline]
     pub(crate) fn miss(&self) {
-        self.add(|tally| &tally.misses);
+        self.add(Read::Miss);
     }
 
     #[inline]
     pub(crate) fn coalesced(&self) {
-        self.add(|tally| &tally.coalesced);
+        self.add(Read::Coalesced);
     }
 
     pub(crate) fn snapshot(&self) -> Stats {
@@ -87,18 +95,30 @@ impl Reads {
     }
 
     #[inline]
-    fn add(&self, counter: impl Fn(&Tally) -> &AtomicU64) {
+    fn add(&self, read: Read) {
         match self.own.get(PLACE.get()) {
-            Some(tally) => add_alone(counter(tally)),
-            None => self.add_first_or_shared(counter),
+            Some(tally) => add_alone(tally.counter(read)),
+            None => self.add_first_or_shared(read),
         }
     }
 
     #[cold]
-    fn add_first_or_shared(&self, counter: impl Fn(&Tally) -> &AtomicU64) {
+    #[inline(never)]
+    fn add_first_or_shared(&self, read: Read) {
         match self.own.get(take_place()) {
-            Some(tally) => add_alone(counter(tally)),
-            None => drop(counter(&self.shared).fetch_add(1, Ordering::Relaxed)),
+            Some(tally) => add_alone(tally.counter(read)),
+            None => drop(self.shared.counter(read).fetch_add(1, Ordering::Relaxed)),
+        }
+    }
+}
+
+impl Tally {
+    #[inline]
+    fn counter(&self, read: Read) -> &AtomicU64 {
+        match read {
+            Read::Hit => &self.hits,
+            Read::Miss => &self.misses,
+            Read::Coalesced => &self.coalesced,
         }
     }
 }

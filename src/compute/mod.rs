@@ -19,7 +19,7 @@ use futures::FutureExt;
 
 use crate::expiry::Lifetime;
 use crate::key::Source;
-use crate::store::{Begun, Leftovers, Look, Store};
+use crate::store::{Begun, KeyHash, Leftovers, Look, Store};
 use crate::sync::Arc;
 
 use error::ComputeError;
@@ -146,11 +146,11 @@ where
         let Parts { store, hasher, .. } = self.parts;
         let (hash, look) = match &self.key {
             Key::Given(key) => {
-                let hash = hasher.hash_one(key.lookup());
+                let hash = KeyHash::new(hasher.hash_one(key.lookup()));
                 (hash, store.look(hash, key.lookup(), FlightHandle::join))
             }
             Key::Owned(key) => {
-                let hash = hasher.hash_one(key);
+                let hash = KeyHash::new(hasher.hash_one(key));
                 (hash, store.look(hash, key, FlightHandle::join))
             }
             Key::Gone => panic!("a compute call was polled after its end"),
@@ -163,7 +163,7 @@ where
     }
 
     #[inline(never)]
-    fn begin(&mut self, hash: u64) -> Entered<V> {
+    fn begin(&mut self, hash: KeyHash) -> Entered<V> {
         // Made owned before the lock is taken: that is the user's code.
         let key = match mem::replace(&mut self.key, Key::Gone) {
             Key::Given(key) => key.into_key(),

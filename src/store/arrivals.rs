@@ -18,6 +18,7 @@ impl Token {
     /// # Panics
     ///
     /// Panics past two billion entries in one shard, which is past a hundred gigabytes.
+    #[inline]
     fn new(index: usize) -> Self {
         let number = u32::try_from(index).ok().filter(|number| number & Self::SPARE_BIT == 0);
         let number = number.and_then(NonZeroU32::new);
@@ -25,14 +26,17 @@ impl Token {
     }
 
     /// The token of a number that is not zero.
+    #[inline]
     pub(super) fn from_number(number: u32) -> Option<Self> {
         NonZeroU32::new(number).map(Self)
     }
 
+    #[inline]
     pub(super) fn number(self) -> u32 {
         self.0.get()
     }
 
+    #[inline]
     pub(super) fn index(self) -> usize {
         self.0.get() as usize
     }
@@ -59,6 +63,7 @@ pub(super) struct Arrivals {
 }
 
 impl Arrivals {
+    #[inline]
     pub(super) const fn new() -> Self {
         Self { nodes: Vec::new(), free: END }
     }

@@ -15,6 +15,7 @@ impl Bound {
         Self { max_size, taken: AtomicUsize::new(0) }
     }
 
+    #[inline]
     pub(super) fn max_size(&self) -> Option<usize> {
         self.max_size
     }
@@ -24,7 +25,14 @@ impl Bound {
         self.max_size.map(|_| self.taken.load(Ordering::Acquire))
     }
 
+    /// Whether no place is free.
+    #[inline]
+    pub(super) fn is_reached(&self) -> bool {
+        self.max_size.is_some_and(|max_size| self.taken.load(Ordering::Relaxed) >= max_size)
+    }
+
     /// A place for one entry, if one is free.
+    #[inline]
     pub(super) fn reserve(&self) -> Option<Place<'_>> {
         if let Some(max_size) = self.max_size {
             let grow = |taken| (taken < max_size).then_some(taken + 1);
@@ -34,6 +42,7 @@ impl Bound {
     }
 
     /// Gives back the places of `count` entries that were removed.
+    #[inline]
     pub(super) fn release(&self, count: usize) {
         if count > 0 && self.max_size.is_some() {
             self.taken.fetch_sub(count, Ordering::AcqRel);
@@ -41,6 +50,7 @@ impl Bound {
     }
 
     /// The place of an entry that was just removed, to be given back or passed on.
+    #[inline]
     pub(super) fn vacated(&self) -> Place<'_> {
         Place { bound: self }
     }
@@ -54,12 +64,14 @@ pub(super) struct Place<'a> {
 
 impl Place<'_> {
     /// The entry is stored: the place is its own until it is removed.
+    #[inline]
     pub(super) fn used(self) {
         std::mem::forget(self);
     }
 }
 
 impl Drop for Place<'_> {
+    #[inline]
     fn drop(&mut self) {
         self.bound.release(1);
     }

@@ -1,98 +1,109 @@
-//! Flights: how a compute begins, and how its value is stored unless a write came first.
+//! Flights: the computes that are running for keys of one shard.
 
-use crate::clock::Tick;
-use crate::expiry::Ttl;
+use std::mem;
 
-use super::Store;
+use hashbrown::{Equivalent, HashTable};
+
+use crate::panic::Postponed;
+
+use super::digest::KeyHash;
 use super::leftovers::Leftovers;
 
-/// Names a flight: stored under its generation, a late outcome finds nothing.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct Ticket {
-    hash: u64,
+/// Room for more flights than this is given back when the last one ends.
+const KEPT: usize = 256;
+
+/// A compute that is running for a key. The handle is the caller's affair.
+struct Flight<K, F> {
+    hash: KeyHash,
     generation: u64,
-    begun: Tick,
+    key: K,
+    handle: F,
 }
 
-/// How a request that found nothing began.
-pub(crate) enum Begun<K, V, J> {
-    /// A value had arrived meanwhile.
-    Found(V),
-    /// Another flight had begun meanwhile; the key is given back.
-    Joined(J, K),
-    Leads(J),
+pub(super) struct Flights<K, F> {
+    table: HashTable<Flight<K, F>>,
+    last_generation: u64,
 }
 
-impl<K: Eq, V: Clone, F> Store<K, V, F> {
-    /// Looks again, now as a writer: the value, or the running flight, or else a new one.
-    pub(crate) fn begin<J>(
-        &self,
-        hash: u64,
-        key: K,
-        join: impl FnOnce(&F) -> Option<J>,
-        lead: impl FnOnce(Ticket) -> (F, J),
-        removed: &mut Leftovers<K, V>,
-    ) -> Begun<K, V, J> {
-        let mut shard = self.shard(hash).write();
-        let now = self.clock.exact_reading();
-        if let Some(entry) = shard.find(hash, &key).filter(|entry| !now.has_passed(entry.deadline))
-        {
-            return Begun::Found(entry.value.clone());
-        }
-        if let Some(joined) = shard.flight(hash, &key).and_then(join) {
-            return Begun::Joined(joined, key);
-        }
-        self.bound.release(shard.tidy(now.tick(), removed));
-        self.bound.release(usize::from(shard.remove_expired(hash, &key, &now, removed)));
-        // One that all callers have just left.
-        shard.fence(hash, &key, removed);
-        let mut leader = None;
-        shard.begin_flight(hash, key, |generation| {
-            let (handle, joined) = lead(Ticket { hash, generation, begun: now.tick() });
-            leader = Some(joined);
-            handle
-        });
-        Begun::Leads(leader.expect("a flight that begins calls its leader"))
+impl<K, F> Flights<K, F> {
+    pub(super) const fn new() -> Self {
+        Self { table: HashTable::new(), last_generation: 0 }
     }
 
-    /// Stores the value of a flight, unless a write came first. Returns the deadline if it did.
-    pub(crate) fn land(
-        &self,
-        ticket: Ticket,
-        value: V,
-        ttl: Ttl,
+    #[cfg(any(test, feature = "test-util"))]
+    pub(super) fn len(&self) -> usize {
+        self.table.len()
+    }
+
+    #[inline]
+    pub(super) fn find<Q: Equivalent<K> + ?Sized>(&self, hash: KeyHash, key: &Q) -> Option<&F> {
+        if self.table.is_empty() {
+            return None;
+        }
+        let spread = hash.digest().spread();
+        let flight = self.table.find(spread, |flight| key.equivalent(&flight.key))?;
+        Some(&flight.handle)
+    }
+
+    /// Registers a flight. There must be none for this key.
+    #[inline]
+    pub(super) fn begin(&mut self, hash: KeyHash, key: K, begin: impl FnOnce(u64) -> F) {
+        self.last_generation += 1;
+        let generation = self.last_generation;
+        self.add(Flight { hash, generation, key, handle: begin(generation) });
+    }
+
+    /// Takes a flight out, if a write has not done so before. If it has not, nothing fresh stands
+    /// under the key: what is stored there fences the flight off, and what had expired was removed
+    /// when it began.
+    #[inline]
+    pub(super) fn end(&mut self, hash: KeyHash, generation: u64) -> Option<(K, F)> {
+        let spread = hash.digest().spread();
+        let found = self.table.find_entry(spread, |flight| flight.generation == generation);
+        let (flight, _) = found.ok()?.remove();
+        if self.table.is_empty() && self.table.capacity() > KEPT {
+            self.table = HashTable::new();
+        }
+        Some((flight.key, flight.handle))
+    }
+
+    /// Puts a flight back that was ended under this very lock.
+    #[cold]
+    pub(super) fn resume(&mut self, hash: KeyHash, generation: u64, (key, handle): (K, F)) {
+        self.add(Flight { hash, generation, key, handle });
+    }
+
+    /// Fences off the flight of a key: its outcome will not be stored.
+    #[inline]
+    pub(super) fn fence<Q: Equivalent<K> + ?Sized, V>(
+        &mut self,
+        hash: KeyHash,
+        key: &Q,
         removed: &mut Leftovers<K, V>,
-    ) -> Option<Tick> {
-        let Ticket { hash, generation, begun } = ticket;
-        let mut place = None;
-        loop {
-            let mut shard = self.shard(hash).write();
-            let now = self.clock.now();
-            self.bound.release(shard.tidy(now, removed));
-            if !shard.may_land(hash, generation) {
-                shard.stats.compute_time += now.since(begun);
-                return None;
-            }
-            let deadline = ttl.deadline(now);
-            if let Some(room) = self.room_for(deadline, &mut shard, place.take(), now, removed) {
-                let key = shard.end_flight(hash, generation).expect("the flight was there");
-                room.take_up(&mut shard, (hash, key, value, deadline), removed);
-                shard.stats.compute_time += now.since(begun);
-                return Some(deadline);
-            }
-            drop(shard);
-            place = self.room_elsewhere(hash, removed);
+    ) {
+        if self.table.is_empty() {
+            return;
+        }
+        let spread = hash.digest().spread();
+        if let Ok(found) = self.table.find_entry(spread, |flight| key.equivalent(&flight.key)) {
+            removed.key(found.remove().0.key);
         }
     }
 
-    /// Ends a flight that brings no value: it failed, or was dropped.
-    pub(crate) fn ground(&self, ticket: Ticket, failed: bool) {
-        let Ticket { hash, generation, begun } = ticket;
-        let mut shard = self.shard(hash).write();
-        shard.stats.compute_failures += u64::from(failed);
-        shard.stats.compute_time += self.clock.now().since(begun);
-        let key = shard.end_flight(hash, generation);
-        drop(shard);
-        drop(key);
+    /// Takes all of them; later ones get generations of their own.
+    pub(super) fn take(&mut self) -> Self {
+        Self { table: mem::take(&mut self.table), last_generation: self.last_generation }
+    }
+
+    /// Drops every key, also when some of them panic.
+    pub(super) fn drop_contents(&mut self, postponed: &mut Postponed) {
+        let flights = mem::take(&mut self.table).into_iter();
+        flights.for_each(|flight| postponed.run(|| drop(flight)));
+    }
+
+    #[inline]
+    fn add(&mut self, flight: Flight<K, F>) {
+        let spread = flight.hash.digest().spread();
+        self.table.insert_unique(spread, flight, |flight| flight.hash.digest().spread());
     }
 }

@@ -16,10 +16,12 @@ pub(crate) struct Leftovers<K, V> {
 }
 
 impl<K, V> Leftovers<K, V> {
+    #[inline]
     pub(crate) const fn new() -> Self {
         Self { entry: None, key: None, entries: Vec::new(), keys: Vec::new() }
     }
 
+    #[inline]
     pub(super) fn entry(&mut self, key: K, value: V) {
         match self.entry {
             None => self.entry = Some((key, value)),
@@ -27,6 +29,7 @@ impl<K, V> Leftovers<K, V> {
         }
     }
 
+    #[inline]
     pub(super) fn key(&mut self, key: K) {
         match self.key {
             None => self.key = Some(key),

@@ -8,16 +8,19 @@ mod arrivals;
 mod bound;
 mod digest;
 mod flights;
+mod landing;
 mod leftovers;
 mod ring;
 mod room;
+mod roster;
 mod run;
 mod shard;
 mod sweep;
 mod wheel;
 mod writes;
 
-pub(crate) use flights::{Begun, Ticket};
+pub(crate) use digest::KeyHash;
+pub(crate) use landing::{Begun, Ticket};
 pub(crate) use leftovers::Leftovers;
 pub(crate) use shard::{Copies, Version};
 pub(crate) use sweep::Sweep;
@@ -128,21 +131,20 @@ impl<K, V, F> Store<K, V, F> {
     }
 
     #[inline]
-    fn shard(&self, hash: u64) -> &RwLock<Shard<K, V, F>> {
+    fn shard(&self, hash: KeyHash) -> &RwLock<Shard<K, V, F>> {
         &self.shards[self.index(hash)].0
     }
 
-    /// The shard of a hash. Mixed once more, because the table uses both ends of the hash, and
-    /// hashers that users bring may leave the rest empty.
     #[inline]
-    fn index(&self, hash: u64) -> usize {
-        const GOLDEN: u64 = 0x9E37_79B9_7F4A_7C15; // 2^64 over the golden ratio (Knuth, TAOCP 6.4)
-        (hash.wrapping_mul(GOLDEN) >> 48) as usize & (self.shards.len() - 1)
+    fn index(&self, hash: KeyHash) -> usize {
+        hash.shard() & (self.shards.len() - 1)
     }
 
-    /// Removes what a request found expired.
+    /// Counts a miss, and removes what was found expired.
     #[cold]
-    fn remove_expired<Q: Equivalent<K> + ?Sized>(&self, hash: u64, key: &Q) {
+    #[inline(never)]
+    fn miss_expired<Q: Equivalent<K> + ?Sized>(&self, hash: KeyHash, key: &Q) {
+        self.reads.miss();
         let mut removed = Leftovers::new();
         let mut shard = self.shard(hash).write();
         let now = self.clock.exact_reading();
@@ -168,26 +170,29 @@ impl<K, V, F> Store<K, V, F> {
 impl<K, V: Clone, F> Store<K, V, F> {
     /// The fresh value; counts a hit or a miss, and removes what it found expired.
     #[inline]
-    pub(crate) fn get<Q: Equivalent<K> + ?Sized>(&self, hash: u64, key: &Q) -> Option<V> {
+    pub(crate) fn get<Q: Equivalent<K> + ?Sized>(&self, hash: KeyHash, key: &Q) -> Option<V> {
         let shard = self.shard(hash).read();
-        let Some(entry) = shard.find(hash, key) else {
-            self.reads.miss();
-            return None;
-        };
-        if self.clock.has_passed(entry.deadline) {
-            self.reads.miss();
-            drop(shard);
-            self.remove_expired(hash, key);
-            return None;
+        match shard.find(hash, key) {
+            Some(entry) if !self.clock.has_passed(entry.deadline) => {
+                self.reads.hit();
+                Some(entry.value.clone())
+            }
+            None => {
+                self.reads.miss();
+                None
+            }
+            Some(_) => {
+                drop(shard);
+                self.miss_expired(hash, key);
+                None
+            }
         }
-        self.reads.hit();
-        Some(entry.value.clone())
     }
 
     /// The fresh value and its version; counts nothing.
     pub(crate) fn peek<Q: Equivalent<K> + ?Sized>(
         &self,
-        hash: u64,
+        hash: KeyHash,
         key: &Q,
     ) -> Option<(V, Version)> {
         let shard = self.shard(hash).read();
@@ -198,7 +203,7 @@ impl<K, V: Clone, F> Store<K, V, F> {
         Some((entry.value.clone(), entry.version))
     }
 
-    pub(crate) fn contains<Q: Equivalent<K> + ?Sized>(&self, hash: u64, key: &Q) -> bool {
+    pub(crate) fn contains<Q: Equivalent<K> + ?Sized>(&self, hash: KeyHash, key: &Q) -> bool {
         let shard = self.shard(hash).read();
         shard.find(hash, key).is_some_and(|entry| !self.clock.has_passed(entry.deadline))
     }
@@ -207,14 +212,14 @@ impl<K, V: Clone, F> Store<K, V, F> {
     #[inline]
     pub(crate) fn look<Q: Equivalent<K> + ?Sized, J>(
         &self,
-        hash: u64,
+        hash: KeyHash,
         key: &Q,
         join: impl FnOnce(&F) -> Option<J>,
     ) -> Look<V, J> {
         let shard = self.shard(hash).read();
         match shard.find(hash, key) {
             Some(entry) if !self.clock.has_passed(entry.deadline) => Look::Hit(entry.value.clone()),
-            _ => shard.flight(hash, key).and_then(join).map_or(Look::Absent, Look::Flight),
+            _ => shard.flights.find(hash, key).and_then(join).map_or(Look::Absent, Look::Flight),
         }
     }
 }

@@ -63,6 +63,7 @@ impl Rings {
         self.ends.extend((present..count).map(|ring| Links::alone(Place::end(ring))));
     }
 
+    #[inline]
     pub(super) fn front(&self, ring: usize) -> Option<Token> {
         self.ends.get(ring)?.next.token()
     }

@@ -50,6 +50,7 @@ impl Run {
     }
 
     /// Tells when the first is due, once that is known.
+    #[inline]
     pub(super) fn postpone(&mut self, due: Tick) {
         self.due = due;
     }
@@ -61,6 +62,7 @@ impl Run {
     }
 
     /// A moment before which nothing is due; "never" if nothing is in the run.
+    #[inline]
     pub(super) fn next_alarm(&self) -> Tick {
         self.due
     }

@@ -1,20 +1,22 @@
-//! One shard: table, arrivals, run, wheel and flights, kept true to each other.
+//! One shard: table, roster and flights, kept true to each other.
 //!
 //! A shard never locks, waits or reads a clock. What it removes goes to the caller's leftovers.
 
 use std::mem::{self, needs_drop};
 
+use hashbrown::hash_table::Entry as TableEntry;
 use hashbrown::{Equivalent, HashTable};
 
 use crate::clock::{Reading, Tick};
 use crate::panic::Postponed;
 use crate::stats::Stats;
 
-use super::arrivals::{Arrivals, Token};
-use super::digest::Digest;
+use super::arrivals::Token;
+use super::bound::Place;
+use super::digest::{Digest, KeyHash};
+use super::flights::Flights;
 use super::leftovers::{Leftovers, drop_entries};
-use super::run::Run;
-use super::wheel::Wheel;
+use super::roster::{Due, Examined, Roster};
 
 /// How many entries that may be due an insert looks at for one that has expired, before it evicts.
 const ROOM_BUDGET: usize = 32;
@@ -26,8 +28,8 @@ const SPARSE: usize = 8;
 /// and when that moves no more entries than this.
 const SHRINK_LIMIT: usize = 1024;
 
-/// Room for more flights than this is given back when the last one ends.
-const FLIGHTS_KEPT: usize = 256;
+/// A table with entries in up to this many of 16 places is kept as large as it is.
+const FULL_SIXTEENTHS: usize = 13;
 
 /// The hot part of an entry: what a hit touches.
 pub(super) struct Entry<K, V> {
@@ -44,40 +46,82 @@ pub(super) struct Entry<K, V> {
 pub(crate) struct Version(u32);
 
 impl Version {
-    const PROLONGED: u32 = 1 << 31;
+    const MOVED: u32 = 1 << 31;
 
     fn next(&mut self) -> Self {
-        self.0 = self.0.wrapping_add(1) & !Self::PROLONGED;
+        self.0 = self.0.wrapping_add(1) & !Self::MOVED;
         *self
     }
 
-    fn prolonged(self) -> Self {
-        Self(self.0 | Self::PROLONGED)
+    fn moved(self) -> Self {
+        Self(self.0 | Self::MOVED)
     }
 
-    fn is_prolonged(self) -> bool {
-        self.0 & Self::PROLONGED != 0
+    fn was_moved(self) -> bool {
+        self.0 & Self::MOVED != 0
     }
 }
 
-/// A compute that is running for a key. The handle is the caller's affair.
-struct Flight<K, F> {
-    hash: u64,
-    generation: u64,
-    key: K,
-    handle: F,
+impl<K, V> Entry<K, V> {
+    #[inline]
+    fn overwrite(&mut self, value: V, deadline: Tick, version: Version, roster: &mut Roster) -> V {
+        self.version = version.moved();
+        // No alarm is later than its deadline: if that only moves later, it is left for the alarm to
+        // find, and nothing else is touched.
+        if deadline < self.deadline {
+            roster.bring_forward(self.token, deadline);
+        }
+        self.deadline = deadline;
+        mem::replace(&mut self.value, value)
+    }
+
+    fn due(&self) -> Due {
+        Due { deadline: self.deadline, was_moved: self.version.was_moved() }
+    }
+}
+
+/// What is to be stored. The caller keeps it until it is: if the user's `Eq` panics, key and value are
+/// dropped when no lock is held.
+pub(super) struct Item<K, V> {
+    hash: KeyHash,
+    key: Option<K>,
+    value: Option<V>,
+}
+
+impl<K, V> Item<K, V> {
+    #[inline]
+    pub(super) fn new(hash: KeyHash, key: K, value: V) -> Self {
+        Self { hash, key: Some(key), value: Some(value) }
+    }
+
+    #[inline]
+    pub(super) fn key(&self) -> &K {
+        self.key.as_ref().expect("an item is stored once")
+    }
+
+    #[inline]
+    pub(super) fn take(&mut self) -> (K, V) {
+        let item = self.key.take().zip(self.value.take());
+        item.expect("an item is stored once")
+    }
+}
+
+/// What became of an item that was to be stored.
+pub(super) enum Put<V> {
+    Stored,
+    /// In place of this value.
+    Replaced(V),
+    /// Not stored: the bound is reached, and the shard has nothing to evict.
+    Full,
 }
 
 /// The table comes first, next to the lock: a hit reads nothing else of it.
 #[repr(C)]
 pub(super) struct Shard<K, V, F> {
     table: HashTable<Entry<K, V>>,
-    /// The first is the next to be evicted.
-    arrivals: Arrivals,
-    run: Run,
-    wheel: Wheel,
-    flights: HashTable<Flight<K, F>>,
-    last_generation: u64,
+    /// Who came first is evicted first.
+    roster: Roster,
+    pub(super) flights: Flights<K, F>,
     last_version: Version,
     /// Room that was asked for when the cache was built, and is kept.
     initial_capacity: usize,
@@ -96,13 +140,12 @@ pub(super) struct Swept {
 pub(super) struct Spent<K, V, F> {
     table: HashTable<Entry<K, V>>,
     #[expect(dead_code, reason = "held to be dropped")]
-    arrivals: Arrivals,
-    #[expect(dead_code, reason = "held to be dropped")]
-    wheel: Wheel,
-    flights: HashTable<Flight<K, F>>,
+    roster: Roster,
+    flights: Flights<K, F>,
 }
 
 impl<K, V, F> Spent<K, V, F> {
+    #[inline]
     pub(super) fn len(&self) -> usize {
         self.table.len()
     }
@@ -110,8 +153,7 @@ impl<K, V, F> Spent<K, V, F> {
     /// Drops every key and value, also when some of them panic.
     pub(super) fn drop_contents(&mut self, postponed: &mut Postponed) {
         if needs_drop::<K>() || needs_drop::<V>() {
-            let flights = mem::take(&mut self.flights).into_iter();
-            flights.for_each(|flight| postponed.run(|| drop(flight)));
+            self.flights.drop_contents(postponed);
             let entries = mem::take(&mut self.table).into_iter();
             drop_entries(entries.map(|entry| (entry.key, entry.value)), postponed);
         }
@@ -122,11 +164,8 @@ impl<K, V, F> Shard<K, V, F> {
     pub(super) fn new() -> Self {
         Self {
             table: HashTable::new(),
-            arrivals: Arrivals::new(),
-            run: Run::new(),
-            wheel: Wheel::new(),
-            flights: HashTable::new(),
-            last_generation: 0,
+            roster: Roster::new(),
+            flights: Flights::new(),
             last_version: Version(0),
             initial_capacity: 0,
             stats: Stats::default(),
@@ -136,79 +175,154 @@ impl<K, V, F> Shard<K, V, F> {
     /// Sets room aside; false if there is not that much memory.
     pub(super) fn reserve(&mut self, capacity: usize) -> bool {
         self.initial_capacity = capacity;
-        self.table.try_reserve(capacity, |_| 0).is_ok() && self.arrivals.reserve(capacity)
+        self.table.try_reserve(capacity, |_| 0).is_ok() && self.roster.reserve(capacity)
     }
 
+    #[inline]
     pub(super) fn len(&self) -> usize {
         self.table.len()
     }
 
     /// Whether any entry may ever expire.
+    #[inline]
     pub(super) fn has_alarms(&self) -> bool {
-        !self.wheel.is_empty() || self.run.next_alarm() != Tick::NEVER
+        self.roster.has_alarms()
     }
 
     /// A moment before which nothing is due. Something is due then, unless what was to be first has
     /// gone, or lives longer now.
     pub(super) fn next_alarm(&self) -> Option<Tick> {
-        let of_run = Some(self.run.next_alarm()).filter(|alarm| *alarm != Tick::NEVER);
-        self.wheel.next_alarm().into_iter().chain(of_run).min()
+        self.roster.next_alarm()
     }
 
     #[inline]
     pub(super) fn find<Q: Equivalent<K> + ?Sized>(
         &self,
-        hash: u64,
+        hash: KeyHash,
         key: &Q,
     ) -> Option<&Entry<K, V>> {
-        self.table.find(Digest::of(hash).spread(), |entry| key.equivalent(&entry.key))
+        self.table.find(hash.digest().spread(), |entry| key.equivalent(&entry.key))
     }
 
-    /// Overwrites a fresh value in its place. If there is none, leaves the new one to the caller,
-    /// and tells which entry stands there whose time is over.
+    /// Overwrites a fresh value in its place. If there is none, leaves the new one to the caller.
     #[inline]
     pub(super) fn replace<Q: Equivalent<K> + ?Sized>(
         &mut self,
-        hash: u64,
+        hash: KeyHash,
         key: &Q,
         value: &mut Option<V>,
         deadline: Tick,
         now: &Reading<'_>,
-    ) -> Result<V, Option<Token>> {
-        let digest = Digest::of(hash);
+    ) -> Option<V> {
+        let digest = hash.digest();
         let entry = self.table.find_mut(digest.spread(), |entry| key.equivalent(&entry.key));
-        let Some(entry) = entry else { return Err(None) };
-        if now.has_passed(entry.deadline) {
-            return Err(Some(entry.token));
-        }
-        let value = value.take().expect("a value is stored once");
-        let old_deadline = mem::replace(&mut entry.deadline, deadline);
-        let old_value = mem::replace(&mut entry.value, value);
-        // No alarm is later than its deadline: one that only moves later is left for the alarm to
-        // find, and nothing else is touched.
-        entry.version = self.last_version.next().prolonged();
+        let entry = entry.filter(|entry| !now.has_passed(entry.deadline))?;
         self.stats.inserts += 1;
-        if deadline < old_deadline {
-            let token = entry.token;
-            self.wheel.arm(token, deadline);
-        }
-        Ok(old_value)
+        let version = self.last_version.next();
+        let value = value.take().expect("a value is stored once");
+        Some(entry.overwrite(value, deadline, version, &mut self.roster))
     }
 
-    /// Stores a new entry. There must be none under this key.
+    /// Stores a value: over the fresh one of its key, or else in a place of its own: one that `place`
+    /// gives, or that of another entry, which is evicted.
     #[inline]
-    pub(super) fn add(&mut self, hash: u64, key: K, value: V, deadline: Tick) {
-        let digest = Digest::of(hash);
-        let token = self.arrivals.push(digest);
-        if deadline != Tick::NEVER && !self.run.join(token, deadline) {
-            self.wheel.arm(token, deadline);
+    pub(super) fn put<'a>(
+        &mut self,
+        item: &mut Item<K, V>,
+        deadline: Tick,
+        now: &Reading<'_>,
+        place: impl FnOnce() -> Option<Place<'a>>,
+        removed: &mut Leftovers<K, V>,
+    ) -> Put<V>
+    where
+        K: Eq,
+    {
+        if self.table.len() == self.table.capacity() {
+            if let Some(old) = self.replace_item(item, deadline, now, removed) {
+                return Put::Replaced(old);
+            }
+            self.renew_table();
         }
+        let digest = item.hash.digest();
+        let roster = &mut self.roster;
+        let rehash = |entry: &Entry<K, V>| roster.digest(entry.token).spread();
+        let found = self.table.entry(digest.spread(), |entry| *item.key() == entry.key, rehash);
+        let (vacancy, victim) = match found {
+            TableEntry::Occupied(mut found) if !now.has_passed(found.get().deadline) => {
+                self.stats.inserts += 1;
+                let (key, value) = item.take();
+                removed.key(key);
+                let version = self.last_version.next();
+                return Put::Replaced(found.get_mut().overwrite(value, deadline, version, roster));
+            }
+            TableEntry::Occupied(found) => {
+                let (expired, vacancy) = found.remove();
+                roster.leave(expired.token);
+                removed.entry(expired.key, expired.value);
+                self.stats.expirations += 1;
+                (vacancy, None)
+            }
+            TableEntry::Vacant(vacancy) => match (place(), roster.first()) {
+                (Some(place), _) => {
+                    place.used();
+                    (vacancy, None)
+                }
+                // Its time is over before it is stored: no living entry makes way for it.
+                (None, _) if deadline <= now.tick() => {
+                    let (key, value) = item.take();
+                    self.pass_by(key, value, removed);
+                    return Put::Stored;
+                }
+                (None, Some(victim)) => (vacancy, Some(victim)),
+                (None, None) => return Put::Full,
+            },
+        };
+        let token = roster.enter(digest, deadline);
         let version = self.last_version.next();
-        let entry = Entry { deadline, token, version, key, value };
-        let arrivals = &self.arrivals;
-        let rehash = |entry: &Entry<K, V>| arrivals.digest(entry.token).spread();
-        self.table.insert_unique(digest.spread(), entry, rehash);
+        let (key, value) = item.take();
+        vacancy.insert(Entry { deadline, token, version, key, value });
         self.stats.inserts += 1;
+        // The new entry is stored first, so that the memory of both is fetched at the same time. The
+        // bound counts one of them, and nobody can look while the shard is locked.
+        if let Some(victim) = victim {
+            self.evict(victim, removed);
+        }
+        Put::Stored
+    }
+
+    /// Overwrites a fresh value, in a table that has no room for another.
+    #[cold]
+    fn replace_item(
+        &mut self,
+        item: &mut Item<K, V>,
+        deadline: Tick,
+        now: &Reading<'_>,
+        removed: &mut Leftovers<K, V>,
+    ) -> Option<V>
+    where
+        K: Eq,
+    {
+        let Item { hash, key, value } = item;
+        let old = self.replace(*hash, key.as_ref()?, value, deadline, now)?;
+        removed.key(key.take()?);
+        Some(old)
+    }
+
+    /// Makes the table as new. Removals leave marks behind that take up its room; where they are much
+    /// of it, they are cleared away, and else the table grows as it is written to.
+    #[cold]
+    fn renew_table(&mut self) {
+        let (len, buckets) = (self.table.len(), self.table.num_buckets());
+        if buckets < SHRINK_LIMIT || len > buckets / 16 * FULL_SIXTEENTHS {
+            return;
+        }
+        let mut table = HashTable::with_capacity(self.table.num_buckets() / 8 * 7);
+        let roster = &self.roster;
+        let rehash = |entry: &Entry<K, V>| roster.digest(entry.token).spread();
+        for entry in self.table.drain() {
+            table.insert_unique(rehash(&entry), entry, rehash);
+        }
+        self.table = table;
     }
 
     /// Counts an entry that expired as soon as it was stored.
@@ -218,22 +332,24 @@ impl<K, V, F> Shard<K, V, F> {
         removed.entry(key, value);
     }
 
+    #[inline]
     pub(super) fn remove<Q: Equivalent<K> + ?Sized>(
         &mut self,
-        hash: u64,
+        hash: KeyHash,
         key: &Q,
     ) -> Option<Entry<K, V>> {
-        let digest = Digest::of(hash).spread();
+        let digest = hash.digest().spread();
         let found = self.table.find_entry(digest, |entry| key.equivalent(&entry.key)).ok()?;
         let (entry, _) = found.remove();
-        self.forget(entry.token);
+        self.roster.leave(entry.token);
         Some(entry)
     }
 
     /// Removes what stands under the key if its time is over.
+    #[inline]
     pub(super) fn remove_expired<Q: Equivalent<K> + ?Sized>(
         &mut self,
-        hash: u64,
+        hash: KeyHash,
         key: &Q,
         now: &Reading<'_>,
         removed: &mut Leftovers<K, V>,
@@ -244,51 +360,47 @@ impl<K, V, F> Shard<K, V, F> {
         true
     }
 
-    /// Makes room for one entry: removes one that has expired, or else the one that came first.
-    /// False if the shard is empty.
+    /// Removes an entry whose time is over, if one is soon found.
     #[inline]
-    pub(super) fn make_room(&mut self, now: Tick, removed: &mut Leftovers<K, V>) -> bool {
-        if self.has_due(now) && self.make_room_of_expired(now, removed) {
-            return true;
-        }
-        let Some(victim) = self.arrivals.first() else { return false };
-        let entry = self.take(victim);
-        removed.entry(entry.key, entry.value);
-        self.stats.evictions += 1;
-        true
+    pub(super) fn expire_any(&mut self, now: Tick, removed: &mut Leftovers<K, V>) -> bool {
+        self.roster.has_due(now) && self.expire_first(now, removed)
     }
 
     #[cold]
-    fn make_room_of_expired(&mut self, now: Tick, removed: &mut Leftovers<K, V>) -> bool {
+    fn expire_first(&mut self, now: Tick, removed: &mut Leftovers<K, V>) -> bool {
         self.advance(now);
         let looks = std::iter::from_fn(|| self.expire_one(now, removed));
         looks.take(ROOM_BUDGET).any(|expired| expired)
     }
 
-    /// Whether an entry may be due.
+    /// Evicts the entry that came first; false if there is none.
+    pub(super) fn evict_any(&mut self, removed: &mut Leftovers<K, V>) -> bool {
+        let victim = self.roster.first();
+        victim.map(|victim| self.evict(victim, removed)).is_some()
+    }
+
     #[inline]
-    fn has_due(&self, now: Tick) -> bool {
-        self.run.due(now).is_some() || self.wheel.has_begun(now)
+    fn evict(&mut self, victim: Token, removed: &mut Leftovers<K, V>) {
+        let entry = self.take(victim);
+        removed.entry(entry.key, entry.value);
+        self.stats.evictions += 1;
     }
 
     /// The share of cleaning that each write does. Returns how many entries it removed.
     #[inline]
     pub(super) fn tidy(&mut self, now: Tick, removed: &mut Leftovers<K, V>) -> usize {
-        if self.run.due(now).is_none() && self.wheel.is_tidy(now) {
-            return 0;
-        }
-        self.tidy_up(now, removed)
+        if self.roster.is_tidy(now) { 0 } else { self.tidy_up(now, removed) }
     }
 
     #[cold]
     fn tidy_up(&mut self, now: Tick, removed: &mut Leftovers<K, V>) -> usize {
-        self.wheel.advance_over_past(now);
+        self.roster.advance_over_past(now);
         self.expire_due(now, WRITE_BUDGET, removed).expired
     }
 
     /// Begins a sweep: stages what may be due by `now`.
     pub(super) fn advance(&mut self, now: Tick) {
-        self.wheel.advance(now);
+        self.roster.advance(now);
     }
 
     /// Looks at up to `budget` entries that may be due and removes those whose time is over. When it
@@ -310,42 +422,15 @@ impl<K, V, F> Shard<K, V, F> {
 
     /// Looks at one entry that may be due: was it? `None` if there is none left.
     fn expire_one(&mut self, now: Tick, removed: &mut Leftovers<K, V>) -> Option<bool> {
-        if let Some(token) = self.run.due(now) {
-            return Some(self.expire_first_of_run(token, now, removed));
+        let table = &self.table;
+        let look = |token, digest| find(table, token, digest).due();
+        match self.roster.examine(now, look)? {
+            Examined::Alive => Some(false),
+            Examined::Over(token) => {
+                self.expire(token, removed);
+                Some(true)
+            }
         }
-        let token = self.wheel.take_staged()?;
-        let alarm = self.wheel.alarm(token);
-        let deadline = if alarm > now { alarm } else { self.entry(token).deadline };
-        if deadline > now {
-            self.wheel.arm(token, deadline);
-            return Some(false);
-        }
-        self.expire(token, removed);
-        Some(true)
-    }
-
-    fn expire_first_of_run(
-        &mut self,
-        token: Token,
-        now: Tick,
-        removed: &mut Leftovers<K, V>,
-    ) -> bool {
-        if self.wheel.is_armed(token) {
-            self.run.pass(token, &self.arrivals);
-            return false;
-        }
-        let &Entry { deadline, version, .. } = self.entry(token);
-        if deadline <= now {
-            self.expire(token, removed);
-            return true;
-        }
-        if deadline == Tick::NEVER || version.is_prolonged() {
-            self.run.pass(token, &self.arrivals);
-            self.wheel.arm(token, deadline);
-        } else {
-            self.run.postpone(deadline);
-        }
-        false
     }
 
     pub(super) fn expire(&mut self, token: Token, removed: &mut Leftovers<K, V>) {
@@ -364,106 +449,45 @@ impl<K, V, F> Shard<K, V, F> {
             return Some(self.take_entries());
         }
         if len <= SHRINK_LIMIT {
-            let arrivals = &self.arrivals;
+            let roster = &self.roster;
             let kept = self.initial_capacity.max(len * 2);
-            self.table.shrink_to(kept, |entry| arrivals.digest(entry.token).spread());
+            self.table.shrink_to(kept, |entry| roster.digest(entry.token).spread());
         }
         None
     }
 
     /// Takes everything out, flights included.
     pub(super) fn clear(&mut self) -> Spent<K, V, F> {
-        let flights = mem::take(&mut self.flights);
-        Spent { flights, ..self.take_entries() }
+        Spent { flights: self.flights.take(), ..self.take_entries() }
     }
 
     fn take_entries(&mut self) -> Spent<K, V, F> {
-        self.run = Run::new();
         Spent {
             table: mem::take(&mut self.table),
-            arrivals: mem::replace(&mut self.arrivals, Arrivals::new()),
-            wheel: mem::replace(&mut self.wheel, Wheel::new()),
-            flights: HashTable::new(),
+            roster: mem::replace(&mut self.roster, Roster::new()),
+            flights: Flights::new(),
         }
     }
 
     /// The entry of a token, found by its digest.
     fn entry(&self, token: Token) -> &Entry<K, V> {
-        let digest = self.arrivals.digest(token);
-        let entry = self.table.find(digest.spread(), |entry| entry.token == token);
-        entry.expect("a token has an entry in the table")
+        find(&self.table, token, self.roster.digest(token))
     }
 
     /// Takes the entry of a token out of everything.
     #[inline]
     fn take(&mut self, token: Token) -> Entry<K, V> {
-        let digest = self.arrivals.digest(token);
+        let digest = self.roster.digest(token);
         let found = self.table.find_entry(digest.spread(), |entry| entry.token == token).ok();
         let (entry, _) = found.expect("a token has an entry in the table").remove();
-        self.forget(token);
+        self.roster.leave(token);
         entry
-    }
-
-    /// Takes a token out, after its entry.
-    #[inline]
-    fn forget(&mut self, token: Token) {
-        self.run.pass(token, &self.arrivals);
-        self.wheel.disarm(token);
-        self.arrivals.remove(token);
     }
 }
 
-/// Flights.
-impl<K, V, F> Shard<K, V, F> {
-    pub(super) fn flight<Q: Equivalent<K> + ?Sized>(&self, hash: u64, key: &Q) -> Option<&F> {
-        if self.flights.is_empty() {
-            return None;
-        }
-        let flight = self.flights.find(hash, |flight| key.equivalent(&flight.key))?;
-        Some(&flight.handle)
-    }
-
-    /// Registers a flight. There must be none for this key.
-    pub(super) fn begin_flight(&mut self, hash: u64, key: K, begin: impl FnOnce(u64) -> F) {
-        self.last_generation += 1;
-        let generation = self.last_generation;
-        let flight = Flight { hash, generation, key, handle: begin(generation) };
-        self.flights.insert_unique(hash, flight, |flight| flight.hash);
-        self.stats.computes += 1;
-    }
-
-    /// Takes a flight out, if a write has not done so before.
-    pub(super) fn end_flight(&mut self, hash: u64, generation: u64) -> Option<K> {
-        let flight = self.flights.find_entry(hash, |flight| flight.generation == generation);
-        let (flight, _) = flight.ok()?.remove();
-        if self.flights.is_empty() && self.flights.capacity() > FLIGHTS_KEPT {
-            self.flights = HashTable::new();
-        }
-        Some(flight.key)
-    }
-
-    /// Whether a flight is still that of its key. Then nothing fresh stands under the key: what is
-    /// stored there fences the flight off, and what had expired was removed when it began.
-    pub(super) fn may_land(&self, hash: u64, generation: u64) -> bool {
-        self.flights.find(hash, |flight| flight.generation == generation).is_some()
-    }
-
-    /// Fences off the flight of a key: its outcome will not be stored.
-    #[inline]
-    pub(super) fn fence<Q: Equivalent<K> + ?Sized>(
-        &mut self,
-        hash: u64,
-        key: &Q,
-        removed: &mut Leftovers<K, V>,
-    ) {
-        if self.flights.is_empty() {
-            return;
-        }
-        let found = self.flights.find_entry(hash, |flight| key.equivalent(&flight.key));
-        if let Ok(found) = found {
-            removed.key(found.remove().0.key);
-        }
-    }
+fn find<K, V>(table: &HashTable<Entry<K, V>>, token: Token, digest: Digest) -> &Entry<K, V> {
+    let entry = table.find(digest.spread(), |entry| entry.token == token);
+    entry.expect("a token has an entry in the table")
 }
 
 /// Copies of entries: keys, and in the same order values with their deadlines.
@@ -481,9 +505,9 @@ impl<K: Clone, V: Clone, F> Shard<K, V, F> {
         budget: usize,
         copies: &mut Copies<K, V>,
     ) -> Option<usize> {
-        let bound = self.arrivals.index_bound();
+        let bound = self.roster.index_bound();
         let end = bound.min(from.saturating_add(budget));
-        for token in (from..end).filter_map(|index| self.arrivals.at(index)) {
+        for token in (from..end).filter_map(|index| self.roster.at(index)) {
             let entry = self.entry(token);
             // One after the other: if the second panics, the first is dropped under no lock.
             copies.keys.push(entry.key.clone());
@@ -495,51 +519,10 @@ impl<K: Clone, V: Clone, F> Shard<K, V, F> {
 
 #[cfg(any(test, feature = "test-util"))]
 impl<K, V, F> Shard<K, V, F> {
-    /// Panics unless table, arrivals, run, wheel and flights agree. Returns how many flights there
-    /// are.
+    /// Panics unless table, roster and flights agree. Returns how many flights there are.
     pub(super) fn validate(&self) -> usize {
-        let arrived: Vec<Token> = self.arrivals.iter().collect();
-        assert_eq!(
-            arrived.len(),
-            self.table.len(),
-            "what arrived and has not left is in the table"
-        );
-        let known = (0..self.arrivals.index_bound()).filter_map(|index| self.arrivals.at(index));
-        assert_eq!(known.count(), self.table.len(), "what is free is not in the list");
-        for token in &arrived {
-            self.entry(*token);
-        }
-        self.validate_alarms(&arrived);
-        self.wheel.validate();
+        let known = self.roster.validate(|token, digest| find(&self.table, token, digest).due());
+        assert_eq!(known, self.table.len(), "who is on the roster is in the table");
         self.flights.len()
-    }
-
-    /// Panics unless each entry that will expire has an alarm, in the run or in the wheel.
-    fn validate_alarms(&self, arrived: &[Token]) {
-        let first = self.run.first();
-        let begin = first.map(|first| arrived.iter().position(|token| *token == first));
-        let begin =
-            begin.map_or(arrived.len(), |begin| begin.expect("the first of the run is here"));
-        let (before, run) = arrived.split_at(begin);
-        let mut armed = 0;
-        let mut due = self.run.next_alarm();
-        for (token, is_in_run) in
-            before.iter().map(|token| (*token, false)).chain(run.iter().map(|token| (*token, true)))
-        {
-            let &Entry { deadline, version, .. } = self.entry(token);
-            if self.wheel.is_armed(token) {
-                armed += 1;
-                assert!(self.wheel.alarm(token) <= deadline, "no alarm is later than the deadline");
-                assert!(
-                    deadline != Tick::NEVER || version.is_prolonged(),
-                    "only what expires is armed"
-                );
-            } else if deadline != Tick::NEVER {
-                assert!(is_in_run, "what expires has an alarm");
-                assert!(deadline >= due, "a run is in order");
-                due = if version.is_prolonged() { due } else { deadline };
-            }
-        }
-        assert_eq!(armed, self.wheel.armed(), "the wheel holds what is here, and only that");
     }
 }

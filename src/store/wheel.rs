@@ -80,6 +80,7 @@ impl Wheel {
         }
     }
 
+    #[inline]
     pub(super) fn is_empty(&self) -> bool {
         self.armed == 0
     }

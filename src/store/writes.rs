@@ -2,48 +2,36 @@
 
 use hashbrown::Equivalent;
 
-use crate::clock::Tick;
+use crate::clock::{Reading, Tick};
 use crate::expiry::Ttl;
 
-use super::Store;
+use super::bound::Place;
 use super::leftovers::Leftovers;
-use super::shard::Version;
+use super::shard::{Item, Put, Shard, Version};
+use super::{KeyHash, Store};
 
 impl<K: Eq, V, F> Store<K, V, F> {
     /// Stores a value. Returns the fresh one it replaced, and the new deadline.
+    #[inline]
     pub(crate) fn insert(
         &self,
-        hash: u64,
+        hash: KeyHash,
         key: K,
         value: V,
         ttl: Ttl,
         removed: &mut Leftovers<K, V>,
     ) -> (Option<V>, Tick) {
-        let mut value = Some(value);
-        let mut place = None;
+        let (mut item, mut place) = (Item::new(hash, key, value), None);
         loop {
             let mut shard = self.shard(hash).write();
             let now = self.reading_for(&shard, ttl);
             let deadline = ttl.deadline(now.tick());
             self.bound.release(shard.tidy(now.tick(), removed));
-            shard.fence(hash, &key, removed);
-            match shard.replace(hash, &key, &mut value, deadline, &now) {
-                Ok(old) => {
-                    removed.key(key);
-                    return (Some(old), deadline);
-                }
-                Err(Some(expired)) => {
-                    shard.expire(expired, removed);
-                    place = Some(self.bound.vacated());
-                }
-                Err(None) => {}
-            }
-            if let Some(room) =
-                self.room_for(deadline, &mut shard, place.take(), now.tick(), removed)
-            {
-                let value = value.take().expect("a value is stored once");
-                room.take_up(&mut shard, (hash, key, value, deadline), removed);
-                return (None, deadline);
+            shard.flights.fence(hash, item.key(), removed);
+            match self.put(&mut shard, &mut item, deadline, &now, place.take(), removed) {
+                Put::Stored => return (None, deadline),
+                Put::Replaced(old) => return (Some(old), deadline),
+                Put::Full => {}
             }
             drop(shard);
             place = self.room_elsewhere(hash, removed);
@@ -53,30 +41,31 @@ impl<K: Eq, V, F> Store<K, V, F> {
     /// Overwrites a fresh value. If there is none, gives the new one back.
     pub(crate) fn overwrite<Q: Equivalent<K> + ?Sized>(
         &self,
-        hash: u64,
+        hash: KeyHash,
         key: &Q,
         value: V,
         ttl: Ttl,
         removed: &mut Leftovers<K, V>,
     ) -> Result<(V, Tick), V> {
+        // Taken only when the key is found: if the user's `Eq` panics, it is dropped under no lock.
         let mut value = Some(value);
         let mut shard = self.shard(hash).write();
         let now = self.reading_for(&shard, ttl);
         let deadline = ttl.deadline(now.tick());
         self.bound.release(shard.tidy(now.tick(), removed));
         match shard.replace(hash, key, &mut value, deadline, &now) {
-            Ok(old) => {
-                shard.fence(hash, key, removed);
+            Some(old) => {
+                shard.flights.fence(hash, key, removed);
                 Ok((old, deadline))
             }
-            Err(_) => Err(value.take().expect("it was not stored")),
+            None => Err(value.take().expect("it was not stored")),
         }
     }
 
     /// Stores a value unless there is a fresh one, which it returns a copy of.
     pub(crate) fn insert_if_absent(
         &self,
-        hash: u64,
+        hash: KeyHash,
         key: K,
         value: V,
         ttl: Ttl,
@@ -85,43 +74,53 @@ impl<K: Eq, V, F> Store<K, V, F> {
     where
         V: Clone,
     {
-        let mut place = None;
+        let (mut item, mut place) = (Item::new(hash, key, value), None);
         loop {
             let mut shard = self.shard(hash).write();
             let now = self.reading_for(&shard, ttl);
-            if let Some(entry) =
-                shard.find(hash, &key).filter(|entry| !now.has_passed(entry.deadline))
-            {
+            let present = shard.find(hash, item.key());
+            if let Some(entry) = present.filter(|entry| !now.has_passed(entry.deadline)) {
                 return Err(entry.value.clone());
             }
-            self.bound.release(shard.tidy(now.tick(), removed));
-            shard.fence(hash, &key, removed);
-            if shard.remove_expired(hash, &key, &now, removed) {
-                place = Some(self.bound.vacated());
-            }
             let deadline = ttl.deadline(now.tick());
-            if let Some(room) =
-                self.room_for(deadline, &mut shard, place.take(), now.tick(), removed)
-            {
-                room.take_up(&mut shard, (hash, key, value, deadline), removed);
-                return Ok(deadline);
+            self.bound.release(shard.tidy(now.tick(), removed));
+            shard.flights.fence(hash, item.key(), removed);
+            match self.put(&mut shard, &mut item, deadline, &now, place.take(), removed) {
+                Put::Stored | Put::Replaced(_) => return Ok(deadline),
+                Put::Full => {}
             }
             drop(shard);
             place = self.room_elsewhere(hash, removed);
         }
     }
 
+    /// Stores a value in its shard, given the place that is in hand.
+    #[inline]
+    pub(super) fn put<'a>(
+        &'a self,
+        shard: &mut Shard<K, V, F>,
+        item: &mut Item<K, V>,
+        deadline: Tick,
+        now: &Reading<'_>,
+        place: Option<Place<'a>>,
+        removed: &mut Leftovers<K, V>,
+    ) -> Put<V> {
+        let place = place.or_else(|| self.room_of_expired(shard, now.tick(), removed));
+        let place = || place.or_else(|| self.bound.reserve());
+        shard.put(item, deadline, now, place, removed)
+    }
+
     /// Removes the entry and returns it, if it is fresh.
     pub(crate) fn remove<Q: Equivalent<K> + ?Sized>(
         &self,
-        hash: u64,
+        hash: KeyHash,
         key: &Q,
         removed: &mut Leftovers<K, V>,
     ) -> Option<(K, V)> {
         let mut shard = self.shard(hash).write();
         let now = self.reading_for(&shard, Ttl::ENDLESS);
         self.bound.release(shard.tidy(now.tick(), removed));
-        shard.fence(hash, key, removed);
+        shard.flights.fence(hash, key, removed);
         if shard.remove_expired(hash, key, &now, removed) {
             self.bound.release(1);
             return None;
@@ -134,7 +133,7 @@ impl<K: Eq, V, F> Store<K, V, F> {
     /// Removes the entry if it still holds the value of this version.
     pub(crate) fn remove_version<Q: Equivalent<K> + ?Sized>(
         &self,
-        hash: u64,
+        hash: KeyHash,
         key: &Q,
         version: Version,
         removed: &mut Leftovers<K, V>,
@@ -146,7 +145,7 @@ impl<K: Eq, V, F> Store<K, V, F> {
         if entry.version != version || now.has_passed(entry.deadline) {
             return None;
         }
-        shard.fence(hash, key, removed);
+        shard.flights.fence(hash, key, removed);
         let entry = shard.remove(hash, key)?;
         self.bound.release(1);
         Some((entry.key, entry.value))
