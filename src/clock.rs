@@ -1,11 +1,11 @@
-//! The clock of one cache: what time it is, in nanoseconds since the cache was built.
+//! The clock of one cache: what time it is, exactly or cheaply.
 
 use std::time::{Duration, Instant};
 
 use crate::runtime::Runtime;
 use crate::sync::Arc;
 
-/// A moment: nanoseconds since the cache was built.
+/// A moment: nanoseconds since the clock's start, which is that of the machine or of the cache.
 ///
 /// The last one means "never". It is 584 years away, so nothing else needs it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -37,6 +37,12 @@ impl Tick {
         Self(self.0.saturating_add(nanos))
     }
 
+    /// The tick of `now`, if this is that of `origin`. Never "never".
+    fn at(self, origin: Instant, now: Instant) -> Self {
+        let elapsed = now.saturating_duration_since(origin);
+        self.after(elapsed).min(Self::LAST)
+    }
+
     pub(crate) fn since(self, earlier: Self) -> Duration {
         Duration::from_nanos(self.0.saturating_sub(earlier.0))
     }
@@ -48,12 +54,13 @@ const FAR: u64 = 1_000_000_000;
 
 /// Reads the time of the system, or that of a runtime with a clock of its own.
 pub(crate) struct Clock {
-    origin: Instant,
     source: Source,
+    /// One moment as a timer knows it, and as this clock does.
+    origin: (Instant, Tick),
 }
 
 enum Source {
-    System(coarse::Clock),
+    System(system::Clock),
     Runtime(Arc<dyn Runtime>),
 }
 
@@ -61,32 +68,33 @@ impl Clock {
     pub(crate) fn new(runtime: Option<&Arc<dyn Runtime>>) -> Self {
         match runtime {
             Some(runtime) if !runtime.is_system_clock() => {
-                Self { origin: runtime.now(), source: Source::Runtime(Arc::clone(runtime)) }
+                let origin = (runtime.now(), Tick::START);
+                Self { source: Source::Runtime(Arc::clone(runtime)), origin }
             }
-            // The origin first: the coarse clock must not begin before the exact one.
-            _ => Self { origin: system_now(), source: Source::System(coarse::Clock::new()) },
+            _ => {
+                let clock = system::Clock::new();
+                // In this order: what a timer is asked for must not come early.
+                let now = clock.now();
+                Self { source: Source::System(clock), origin: (system::instant(), now) }
+            }
         }
     }
 
     /// The time now, exactly. Never "never", also when virtual time has moved that far.
     #[inline]
     pub(crate) fn now(&self) -> Tick {
-        let now = match &self.source {
-            Source::System(_) => system_now(),
-            Source::Runtime(runtime) => runtime.now(),
-        };
-        let elapsed = now.saturating_duration_since(self.origin);
-        let seconds = elapsed.as_secs().saturating_mul(1_000_000_000);
-        let nanos = seconds.saturating_add(elapsed.subsec_nanos().into());
-        Tick(nanos).min(Tick::LAST)
+        match &self.source {
+            Source::System(clock) => clock.now(),
+            Source::Runtime(runtime) => Tick::START.at(self.origin.0, runtime.now()),
+        }
     }
 
-    /// The time now, read in a fifth of the time: never ahead, and at most
-    /// [some milliseconds](coarse::LAG) behind. Exact for a runtime with a clock of its own.
+    /// The time now, where the system can tell it in a fifth of the time: never ahead, and some
+    /// milliseconds behind. Exact for a runtime with a clock of its own.
     #[inline]
     pub(crate) fn reading(&self) -> Reading<'_> {
         let recent = match &self.source {
-            Source::System(coarse) => coarse.recent(),
+            Source::System(clock) => clock.recent(),
             Source::Runtime(_) => None,
         };
         match recent {
@@ -113,7 +121,7 @@ impl Clock {
             return false;
         }
         match &self.source {
-            Source::System(coarse) if coarse.is_far(deadline) => false,
+            Source::System(clock) if clock.is_far(deadline) => false,
             _ => self.has_passed_exactly(deadline),
         }
     }
@@ -128,7 +136,8 @@ impl Clock {
         if tick == Tick::NEVER {
             return None;
         }
-        self.origin.checked_add(Duration::from_nanos(tick.0))
+        let (instant, origin) = self.origin;
+        instant.checked_add(tick.since(origin))
     }
 }
 
@@ -156,65 +165,72 @@ impl Reading<'_> {
     }
 }
 
-#[expect(clippy::disallowed_methods, reason = "the one place that reads the system's clock")]
-fn system_now() -> Instant {
-    Instant::now()
-}
-
-/// The kernel's coarse clock: the same time line as `Instant`, a few milliseconds behind it, read
-/// in a fifth of the time.
+/// Linux has a coarse clock on the time line of the exact one, some milliseconds behind it: it says
+/// what the time was at the last kernel tick. Ticks are 1 to 10 ms apart; the greatest lag seen was 9 ms.
 #[cfg(any(target_os = "linux", target_os = "android"))]
-mod coarse {
-    use coarsetime::{Duration, Instant};
+mod system {
+    pub(super) use super::system_instant as instant;
+
+    use rustix::time::{ClockId, clock_gettime};
 
     use super::{FAR, Tick};
 
-    /// The coarse clock lags by one or two kernel ticks of 1 to 10 ms; the worst lag seen was 9 ms.
-    pub(super) const LAG: u64 = 50_000_000;
+    pub(super) struct Clock(());
 
-    pub(super) struct Clock {
-        /// In the clock's own unit.
-        origin: u64,
-    }
-
+    #[expect(
+        clippy::unused_self,
+        clippy::unnecessary_wraps,
+        reason = "elsewhere there is more to it"
+    )]
     impl Clock {
         pub(super) fn new() -> Self {
-            Self { origin: Instant::now_without_cache_update().as_ticks() }
+            Self(())
         }
 
-        /// A moment just past. It is taken to be the greatest lag behind the clock, because the
-        /// origin lagged too: so it is never ahead.
         #[inline]
-        #[expect(clippy::unnecessary_wraps, reason = "elsewhere there is none")]
+        pub(super) fn now(&self) -> Tick {
+            read(ClockId::Monotonic)
+        }
+
+        #[inline]
         pub(super) fn recent(&self) -> Option<Tick> {
-            Some(Tick::from_nanos(self.elapsed().saturating_sub(LAG)))
+            Some(read(ClockId::MonotonicCoarse))
         }
 
         /// Whether `deadline` is surely in the future; not of one that is near.
         #[inline]
         pub(super) fn is_far(&self, deadline: Tick) -> bool {
-            self.elapsed() + FAR < deadline.nanos()
+            read(ClockId::MonotonicCoarse).nanos() + FAR < deadline.nanos()
         }
+    }
 
-        /// Nanoseconds since the origin.
-        #[inline]
-        fn elapsed(&self) -> u64 {
-            let now = Instant::now_without_cache_update().as_ticks();
-            Duration::from_ticks(now - self.origin).as_nanos()
-        }
+    /// Since the machine was started.
+    #[inline]
+    #[expect(clippy::cast_sign_loss, reason = "it counts from zero")]
+    fn read(clock: ClockId) -> Tick {
+        let time = clock_gettime(clock);
+        Tick::from_nanos(time.tv_sec as u64 * 1_000_000_000 + time.tv_nsec as u64)
     }
 }
 
 /// Elsewhere the coarse clocks run on other time lines: the exact one is read always.
 #[cfg(not(any(target_os = "linux", target_os = "android")))]
-mod coarse {
+mod system {
+    pub(super) use super::system_instant as instant;
+
+    use std::time::Instant;
+
     use super::Tick;
 
-    pub(super) struct Clock;
+    pub(super) struct Clock(Instant);
 
     impl Clock {
         pub(super) fn new() -> Self {
-            Self
+            Self(instant())
+        }
+
+        pub(super) fn now(&self) -> Tick {
+            Tick::START.at(self.0, instant())
         }
 
         pub(super) fn recent(&self) -> Option<Tick> {
@@ -225,4 +241,9 @@ mod coarse {
             false
         }
     }
+}
+
+#[expect(clippy::disallowed_methods, reason = "the one place that reads the system's clock")]
+fn system_instant() -> Instant {
+    Instant::now()
 }

@@ -6,7 +6,7 @@ use std::future::Future;
 use std::hash::{BuildHasher, Hash};
 use std::time::Duration;
 
-use futures::FutureExt;
+use futures_util::FutureExt;
 
 use crate::cache::Cache;
 use crate::compute::error::ComputeError;

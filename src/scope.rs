@@ -3,7 +3,7 @@
 use std::hash::{BuildHasher, Hash};
 use std::panic::{AssertUnwindSafe, resume_unwind};
 
-use futures::FutureExt;
+use futures_util::FutureExt;
 
 use crate::cache::Cache;
 

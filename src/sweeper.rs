@@ -10,8 +10,8 @@ use std::pin::Pin;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
-use futures::future::{BoxFuture, select};
-use futures::task::AtomicWaker;
+use futures_util::future::{BoxFuture, select};
+use futures_util::task::AtomicWaker;
 
 use crate::clock::{Clock, Tick};
 use crate::panic::contain;

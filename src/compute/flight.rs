@@ -11,9 +11,9 @@ use std::mem;
 use std::pin::Pin;
 use std::task::{Context, Poll, Waker};
 
-use futures::FutureExt;
-use futures::future::{BoxFuture, Shared, WeakShared};
-use futures::task::waker;
+use futures_util::FutureExt;
+use futures_util::future::{BoxFuture, Shared, WeakShared};
+use futures_util::task::waker;
 
 use crate::expiry::Lifetime;
 use crate::panic::contain;
@@ -195,7 +195,7 @@ impl<V: Clone + Send + Sync + 'static> Waiter<V> {
         let polling = Polling::begin(self.any_signal());
         let compute = match contain(make) {
             Ok(compute) => compute.boxed(),
-            Err(message) => futures::future::ready(Outcome::Panicked(message)).boxed(),
+            Err(message) => futures_util::future::ready(Outcome::Panicked(message)).boxed(),
         };
         drop(polling);
         *self.signal.compute.lock() = Some(compute);

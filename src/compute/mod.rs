@@ -15,7 +15,7 @@ use std::mem;
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 
-use futures::FutureExt;
+use futures_util::FutureExt;
 
 use crate::expiry::Lifetime;
 use crate::key::Source;

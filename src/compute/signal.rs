@@ -14,7 +14,7 @@
 use std::mem;
 use std::task::Waker;
 
-use futures::task::ArcWake;
+use futures_util::task::ArcWake;
 use slab::Slab;
 
 use crate::panic::contain;

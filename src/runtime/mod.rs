@@ -68,7 +68,7 @@ use std::sync::Arc;
 use std::time::Instant;
 
 /// A unit of background work, or a wait: it ends and yields nothing.
-pub type Task = futures::future::BoxFuture<'static, ()>;
+pub type Task = futures_util::future::BoxFuture<'static, ()>;
 
 /// Starts background work.
 pub trait Spawner: Send + Sync + 'static {

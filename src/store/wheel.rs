@@ -311,8 +311,8 @@ mod tests {
     proptest! {
         #[test]
         fn nodes_are_due_at_their_moment_and_not_before(steps in steps()) {
-            let token = |node| Token::from_number(u32::try_from(node + 1).unwrap()).unwrap();
-            let tokens: Vec<Token> = (0..NODES).map(token).collect();
+            let tokens: Vec<Token> =
+                (1..).map_while(Token::from_number).take(NODES).collect();
             let (mut wheel, mut now) = (Wheel::new(), Tick::START);
             let mut model: BTreeMap<usize, Tick> = BTreeMap::new();
             for step in steps {
