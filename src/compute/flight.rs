@@ -1,9 +1,10 @@
 //! Flight: one running compute, shared by all who wait for it.
 //!
-//! It is a [`Shared`] future, held strongly by its waiters and weakly by the store: when the last
-//! waiter leaves, the compute is dropped. Whichever waiter is polled drives it. Nothing panics
-//! inside `Shared`, which would poison every handle: what the user's code throws is caught, also
-//! from destructors, and becomes an outcome.
+//! The caller that leads polls it once, alone. If that ends it, as it does where the compute has nothing
+//! to wait for, nothing needs to be shared. Else it becomes a [`Shared`] future, held strongly by its
+//! waiters and weakly by the store: when the last waiter leaves, the compute is dropped. Whichever
+//! waiter is polled drives it. Nothing panics inside `Shared`, which would poison every handle: what
+//! the user's code throws is caught, also from destructors, and becomes an outcome.
 
 use std::any::Any;
 use std::future::Future;
@@ -12,15 +13,16 @@ use std::pin::Pin;
 use std::task::{Context, Poll, Waker};
 
 use futures_util::FutureExt;
-use futures_util::future::{BoxFuture, Shared, WeakShared};
+use futures_util::future::BoxFuture;
 use futures_util::task::waker;
 
 use crate::expiry::Lifetime;
 use crate::panic::contain;
 use crate::store::Ticket;
-use crate::sync::{Arc, Mutex, Weak};
+use crate::sync::{Arc, Weak};
 
-use super::recursion::{Dependency, Polling};
+use super::recursion::{Closed, Dependency, Polling};
+use super::share::{Share, Shareable, Stage};
 use super::signal::{AnySignal, Progress, Signal};
 
 /// How a compute ended, whatever its callers' error types.
@@ -57,14 +59,12 @@ pub(crate) trait Ground<V>: Send + Sync {
 
 type Compute<V> = BoxFuture<'static, Outcome<V>>;
 
-/// The compute on its way from the caller that leads to whoever polls first.
-type Handover<V> = Mutex<Option<Compute<V>>>;
-
-/// The shared future.
-struct Flight<V> {
-    signal: Arc<Signal<Handover<V>>>,
+/// The future that is shared.
+pub(super) struct Flight<V> {
+    signal: Arc<Signal<Stage<V>>>,
     /// The signal, as the compute's waker.
     waker: Waker,
+    /// `None` before it is made, and when it is over.
     compute: Option<Compute<V>>,
     ground: Arc<dyn Ground<V>>,
     ticket: Ticket,
@@ -107,9 +107,6 @@ impl<V> Future for Flight<V> {
         let flight = self.get_mut();
         flight.signal.polling();
         Polling::note(Progress::Pending);
-        if flight.compute.is_none() {
-            flight.compute = flight.signal.compute.lock().take();
-        }
         let Some(compute) = flight.compute.as_mut() else { return Poll::Pending };
         let mut context = Context::from_waker(&flight.waker);
         let outcome = match contain(|| compute.as_mut().poll(&mut context)) {
@@ -128,9 +125,6 @@ impl<V> Drop for Flight<V> {
         if self.landed {
             return;
         }
-        if self.compute.is_none() {
-            self.compute = self.signal.compute.lock().take();
-        }
         // Nobody waits for it any more, so nobody is told that a destructor panicked.
         let _ = self.drop_compute();
         let _ = contain(|| self.lifetime = Lifetime::Default);
@@ -140,83 +134,112 @@ impl<V> Drop for Flight<V> {
 
 /// The store's handle to a flight: does not keep it going.
 pub(crate) struct FlightHandle<V> {
-    flight: WeakShared<Flight<V>>,
-    signal: Weak<Signal<Handover<V>>>,
+    signal: Weak<Signal<Stage<V>>>,
 }
 
 impl<V: Clone + Send + Sync + 'static> FlightHandle<V> {
-    /// A new flight, and its first waiter, which is to [launch](Waiter::launch) it.
+    /// A new flight, and its leader.
     pub(crate) fn new(
         ticket: Ticket,
         ground: Arc<dyn Ground<V>>,
         lifetime: Lifetime<V>,
-    ) -> (Self, Waiter<V>) {
-        let signal = Arc::new(Signal::<Handover<V>>::default());
-        let flight = Flight {
-            signal: Arc::clone(&signal),
-            waker: waker(Arc::clone(&signal)),
-            compute: None,
-            ground,
-            ticket,
-            lifetime,
-            landed: false,
-        };
-        let flight = flight.shared();
-        let weak = flight.downgrade().expect("a flight that was not polled is not over");
-        let handle = Self { flight: weak, signal: Arc::downgrade(&signal) };
-        (handle, Waiter { flight: Some(flight), signal, place: None, dependency: None })
+    ) -> (Self, Leader<V>) {
+        let signal = Arc::new(Signal::default());
+        let handle = Self { signal: Arc::downgrade(&signal) };
+        let waker = waker(Arc::clone(&signal));
+        let landed = false;
+        (handle, Leader(Flight { signal, waker, compute: None, ground, ticket, lifetime, landed }))
     }
 
     /// One more waiter, unless the last one has just left.
     pub(crate) fn join(&self) -> Option<Waiter<V>> {
-        let flight = Some(self.flight.upgrade()?);
         let signal = self.signal.upgrade()?;
-        Some(Waiter { flight, signal, place: None, dependency: None })
+        let share = Some(signal.content.join()?);
+        Some(Waiter { signal, share, place: None, dependency: None })
+    }
+}
+
+/// The caller that is to make the compute. Dropped before, it ends the flight.
+pub(crate) struct Leader<V>(Flight<V>);
+
+/// What the first poll came to.
+pub(crate) enum Launched<V> {
+    Ended(Awaited<V>),
+    UnderWay(Waiter<V>),
+}
+
+impl<V: Clone + Send + Sync + 'static> Leader<V> {
+    /// Makes the compute and polls it for the first time. A panic of `make` is the flight's outcome.
+    pub(crate) fn launch<F>(
+        self,
+        make: impl FnOnce() -> F,
+        context: &mut Context<'_>,
+    ) -> Launched<V>
+    where
+        F: Future<Output = Outcome<V>> + Send + 'static,
+    {
+        let Self(mut flight) = self;
+        let signal = Arc::clone(&flight.signal);
+        // Inside the flight: a closure that asks for its own key is told so. At the end of this scope
+        // the signal is told how far it came, when all is ready for those who are then woken.
+        let polling = Polling::begin(Arc::<Signal<Stage<V>>>::clone(&signal));
+        if let Poll::Ready(outcome) = flight.first_poll(make) {
+            signal.content.end(&outcome);
+            return Launched::Ended(Awaited::Outcome(outcome));
+        }
+        let shared = Shareable::Left(flight).shared();
+        signal.content.share(&shared);
+        let share = Some(Share::Taken(shared));
+        let mut waiter = Waiter { signal, share, place: None, dependency: None };
+        waiter.signal.register(&mut waiter.place, context.waker());
+        let closed = polling.is_some_and(|polling| waiter.depend(&polling).is_err());
+        if closed { Launched::Ended(Awaited::Recursive) } else { Launched::UnderWay(waiter) }
+    }
+}
+
+impl<V> Flight<V> {
+    fn first_poll<F>(&mut self, make: impl FnOnce() -> F) -> Poll<Outcome<V>>
+    where
+        F: Future<Output = Outcome<V>> + Send + 'static,
+    {
+        match contain(make) {
+            Ok(compute) => {
+                self.compute = Some(compute.boxed());
+                self.poll_unpin(&mut Context::from_waker(Waker::noop()))
+            }
+            Err(message) => {
+                let outcome = self.land(Outcome::Panicked(message));
+                Polling::note(Progress::Done);
+                Poll::Ready(outcome)
+            }
+        }
     }
 }
 
 /// One caller's share in a flight.
 pub(crate) struct Waiter<V> {
+    signal: Arc<Signal<Stage<V>>>,
     /// `None` when it has left.
-    flight: Option<Shared<Flight<V>>>,
-    signal: Arc<Signal<Handover<V>>>,
+    share: Option<Share<V>>,
     place: Option<usize>,
     /// That another flight's compute is left waiting here.
     dependency: Option<Dependency>,
 }
 
 impl<V: Clone + Send + Sync + 'static> Waiter<V> {
-    /// Makes the compute and sets the flight going. A panic of `make` is the flight's outcome.
-    pub(crate) fn launch<F>(&self, make: impl FnOnce() -> F)
-    where
-        F: Future<Output = Outcome<V>> + Send + 'static,
-    {
-        // Inside the flight: a closure that asks for its own key is told so.
-        let polling = Polling::begin(self.any_signal());
-        let compute = match contain(make) {
-            Ok(compute) => compute.boxed(),
-            Err(message) => futures_util::future::ready(Outcome::Panicked(message)).boxed(),
-        };
-        drop(polling);
-        *self.signal.compute.lock() = Some(compute);
-        self.signal.launch();
-    }
-
     fn any_signal(&self) -> Arc<AnySignal> {
-        Arc::<Signal<Handover<V>>>::clone(&self.signal)
+        Arc::<Signal<Stage<V>>>::clone(&self.signal)
     }
 
     fn poll_flight(&mut self, context: &mut Context<'_>) -> Poll<Awaited<V>> {
         let Some(polling) = Polling::begin(self.any_signal()) else {
             return Poll::Ready(Awaited::Recursive);
         };
-        let flight = self.flight.as_mut().expect("a waiter is not polled after its end");
+        let share = self.share.as_mut().expect("a waiter is not polled after its end");
         let mut registered = false;
         loop {
             if self.signal.is_worth_polling() {
-                // All waking goes through the signal.
-                let polled = flight.poll_unpin(&mut Context::from_waker(Waker::noop()));
-                if let Poll::Ready(outcome) = polled {
+                if let Poll::Ready(outcome) = share.poll(&self.signal.content) {
                     return Poll::Ready(Awaited::Outcome(outcome));
                 }
             }
@@ -231,13 +254,20 @@ impl<V: Clone + Send + Sync + 'static> Waiter<V> {
                 break;
             }
         }
-        if let (None, Some(enclosing)) = (&self.dependency, polling.enclosing()) {
-            self.dependency = Dependency::add(&enclosing, &self.any_signal());
-            if self.dependency.is_none() {
-                return Poll::Ready(Awaited::Recursive);
-            }
+        match self.depend(&polling) {
+            Ok(()) => Poll::Pending,
+            Err(Closed) => Poll::Ready(Awaited::Recursive),
         }
-        Poll::Pending
+    }
+
+    /// Notes which compute is left waiting here, if one is.
+    fn depend(&mut self, polling: &Polling) -> Result<(), Closed> {
+        if self.dependency.is_some() {
+            return Ok(());
+        }
+        let Some(enclosing) = polling.enclosing() else { return Ok(()) };
+        self.dependency = Some(Dependency::add(&enclosing, &self.any_signal())?);
+        Ok(())
     }
 }
 
@@ -246,7 +276,10 @@ impl<V> Waiter<V> {
         self.dependency = None;
         self.signal.deregister(self.place.take());
         // Perhaps the last one: then the compute is dropped here.
-        self.flight = None;
+        match self.share.take() {
+            Some(Share::Owed) => drop(self.signal.content.forgo()),
+            taken => drop(taken),
+        }
     }
 }
 

@@ -3,6 +3,7 @@
 pub(crate) mod error;
 pub(crate) mod flight;
 mod recursion;
+mod share;
 mod signal;
 
 #[cfg(feature = "test-util")]
@@ -23,7 +24,7 @@ use crate::store::{Begun, KeyHash, Leftovers, Look, Store};
 use crate::sync::Arc;
 
 use error::ComputeError;
-use flight::{Awaited, FlightHandle, Ground, Outcome, Waiter};
+use flight::{Awaited, FlightHandle, Ground, Launched, Outcome, Waiter};
 
 /// What a call needs of its cache.
 pub(crate) struct Parts<'a, K, V, S, G> {
@@ -59,7 +60,11 @@ enum Key<K, P> {
 /// How a call goes on.
 enum Entered<V> {
     Hit(V),
-    Waits(Waiter<V>),
+    /// It led, and has its answer at once.
+    Ended(Awaited<V>),
+    /// It led, and the compute goes on.
+    Leads(Waiter<V>),
+    Joins(Waiter<V>),
 }
 
 impl<'a, K, V, S, G, P, F, T, E> Call<'a, K, V, S, G, P, F, T, E> {
@@ -103,15 +108,25 @@ where
     fn poll(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
         let call = self.get_mut();
         loop {
-            if call.waiter.is_none() {
-                match call.enter() {
-                    Entered::Hit(value) => return Poll::Ready(Ok(value)),
-                    Entered::Waits(waiter) => call.waiter = Some(waiter),
+            let awaited = match &mut call.waiter {
+                Some(waiter) => {
+                    let awaited = ready!(waiter.poll_unpin(context));
+                    call.waiter = None;
+                    awaited
                 }
-            }
-            let waiter = call.waiter.as_mut().expect("it waits");
-            let awaited = ready!(waiter.poll_unpin(context));
-            call.waiter = None;
+                None => match call.enter(context) {
+                    Entered::Hit(value) => return Poll::Ready(Ok(value)),
+                    Entered::Ended(awaited) => awaited,
+                    Entered::Leads(waiter) => {
+                        call.waiter = Some(waiter);
+                        return Poll::Pending;
+                    }
+                    Entered::Joins(waiter) => {
+                        call.waiter = Some(waiter);
+                        continue;
+                    }
+                },
+            };
             return Poll::Ready(match awaited {
                 Awaited::Outcome(Outcome::Value(value)) => Ok(value),
                 Awaited::Outcome(Outcome::Failed(error)) => match error.downcast() {
@@ -142,7 +157,7 @@ where
 {
     /// Looks for the value, then for a flight to join; else begins one.
     #[inline]
-    fn enter(&mut self) -> Entered<V> {
+    fn enter(&mut self, context: &mut Context<'_>) -> Entered<V> {
         let Parts { store, hasher, .. } = self.parts;
         let (hash, look) = match &self.key {
             Key::Given(key) => {
@@ -158,12 +173,12 @@ where
         match look {
             Look::Hit(value) => self.hit(value),
             Look::Flight(waiter) => self.joined(waiter),
-            Look::Absent => self.begin(hash),
+            Look::Absent => self.begin(hash, context),
         }
     }
 
     #[inline(never)]
-    fn begin(&mut self, hash: KeyHash) -> Entered<V> {
+    fn begin(&mut self, hash: KeyHash, context: &mut Context<'_>) -> Entered<V> {
         // Made owned before the lock is taken: that is the user's code.
         let key = match mem::replace(&mut self.key, Key::Gone) {
             Key::Given(key) => key.into_key(),
@@ -186,14 +201,17 @@ where
                 self.key = Key::Owned(key);
                 self.joined(waiter)
             }
-            Begun::Leads(waiter) => {
+            Begun::Leads(leader) => {
                 self.count_miss();
                 let make = self.make.take().expect("a call leads once");
                 let into_outcome = self.into_outcome;
-                waiter.launch(|| make().map(into_outcome));
-                // Not before, and not later: it may take long, ask for the key, or panic.
+                let launched = leader.launch(|| make().map(into_outcome), context);
+                // Not before: it may take long, ask for the key, or panic.
                 drop(removed);
-                Entered::Waits(waiter)
+                match launched {
+                    Launched::Ended(awaited) => Entered::Ended(awaited),
+                    Launched::UnderWay(waiter) => Entered::Leads(waiter),
+                }
             }
         }
     }
@@ -210,7 +228,7 @@ where
             self.parts.store.reads().coalesced();
         }
         self.count_miss();
-        Entered::Waits(waiter)
+        Entered::Joins(waiter)
     }
 
     fn count_miss(&mut self) {

@@ -99,6 +99,10 @@ impl Dependencies {
     }
 }
 
+/// The edges would be a circle.
+#[derive(Debug)]
+pub(super) struct Closed;
+
 /// An edge: `waiting` was left waiting for `awaited`. It is gone when dropped.
 pub(super) struct Dependency {
     waiting: Weak<AnySignal>,
@@ -106,14 +110,18 @@ pub(super) struct Dependency {
 }
 
 impl Dependency {
-    /// Adds the edge; `None` if it closes a circle.
+    /// Adds the edge.
+    ///
+    /// # Errors
+    ///
+    /// If it closes a circle.
     ///
     /// The edge is there before the circle is looked for, so of two that close one at the same
     /// time at least one sees it.
-    pub(super) fn add(waiting: &Arc<AnySignal>, awaited: &Arc<AnySignal>) -> Option<Self> {
+    pub(super) fn add(waiting: &Arc<AnySignal>, awaited: &Arc<AnySignal>) -> Result<Self, Closed> {
         waiting.dependencies().0.lock().push(Arc::downgrade(awaited));
         let edge = Self { waiting: Arc::downgrade(waiting), awaited: Arc::downgrade(awaited) };
-        (!reaches(awaited, waiting)).then_some(edge)
+        if reaches(awaited, waiting) { Err(Closed) } else { Ok(edge) }
     }
 }
 

@@ -22,7 +22,7 @@ use crate::sync::{Arc, AtomicU8, Mutex, Ordering};
 
 use super::recursion::{Dependencies, apart};
 
-/// The compute has been woken, or is new, and has not been polled since.
+/// The compute has been woken, and has not been polled since.
 const WOKEN: u8 = 1;
 /// A handle is polling.
 const POLLING: u8 = 2;
@@ -40,17 +40,17 @@ pub(super) enum Progress {
     Done,
 }
 
-/// What one flight's handles and its compute share; and the way by which the compute comes in.
+/// What one flight's handles and its compute share; and by what the handles come to share the compute.
 #[derive(Default)]
 pub(super) struct Signal<C: ?Sized> {
     state: AtomicU8,
     /// Who is to be woken next. A waiter keeps its place until it leaves.
     waiters: Mutex<Slab<Option<Waker>>>,
     dependencies: Dependencies,
-    pub(super) compute: C,
+    pub(super) content: C,
 }
 
-/// A signal, whatever its compute yields.
+/// A signal, whatever its content.
 pub(super) type AnySignal = Signal<dyn Send + Sync>;
 
 impl<C: ?Sized> Signal<C> {
@@ -83,12 +83,6 @@ impl<C: ?Sized> Signal<C> {
         drop(waker);
     }
 
-    /// The compute is there, to be polled for the first time, by whoever waits.
-    pub(super) fn launch(&self) {
-        self.state.fetch_or(WOKEN, Ordering::SeqCst);
-        self.wake_all();
-    }
-
     /// A handle begins to poll: wakes from here on are noted.
     pub(super) fn polling(&self) {
         // A swap, to see what came before the wake that it takes note of.
@@ -115,6 +109,9 @@ impl<C: ?Sized> Signal<C> {
     fn wake_all(&self) {
         let wakers: Vec<Waker> = {
             let mut waiters = self.waiters.lock();
+            if waiters.is_empty() {
+                return;
+            }
             waiters.iter_mut().filter_map(|(_, waker)| mem::take(waker)).collect()
         };
         // A waker may poll on the spot: what it polls is no part of the flights that are being polled.

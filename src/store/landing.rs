@@ -16,24 +16,24 @@ pub(crate) struct Ticket {
 }
 
 /// How a request that found nothing began.
-pub(crate) enum Begun<K, V, J> {
+pub(crate) enum Begun<K, V, J, L> {
     /// A value had arrived meanwhile.
     Found(V),
     /// Another flight had begun meanwhile; the key is given back.
     Joined(J, K),
-    Leads(J),
+    Leads(L),
 }
 
 impl<K: Eq, V: Clone, F> Store<K, V, F> {
     /// Looks again, now as a writer: the value, or the running flight, or else a new one.
-    pub(crate) fn begin<J>(
+    pub(crate) fn begin<J, L>(
         &self,
         hash: KeyHash,
         key: K,
         join: impl FnOnce(&F) -> Option<J>,
-        lead: impl FnOnce(Ticket) -> (F, J),
+        lead: impl FnOnce(Ticket) -> (F, L),
         removed: &mut Leftovers<K, V>,
-    ) -> Begun<K, V, J> {
+    ) -> Begun<K, V, J, L> {
         let mut shard = self.shard(hash).write();
         let now = self.clock.exact_reading();
         if let Some(entry) = shard.find(hash, &key).filter(|entry| !now.has_passed(entry.deadline))
@@ -50,8 +50,8 @@ impl<K: Eq, V: Clone, F> Store<K, V, F> {
         let mut leader = None;
         shard.stats.computes += 1;
         shard.flights.begin(hash, key, |generation| {
-            let (handle, joined) = lead(Ticket { hash, generation, begun: now.tick() });
-            leader = Some(joined);
+            let (handle, leads) = lead(Ticket { hash, generation, begun: now.tick() });
+            leader = Some(leads);
             handle
         });
         Begun::Leads(leader.expect("a flight that begins calls its leader"))
