@@ -42,6 +42,9 @@ impl Token {
     }
 }
 
+/// Room is made for at least so many entries at a time.
+const LEAST_GROWTH: usize = 8;
+
 /// The end of the list, before the first and after the last entry.
 const END: u32 = 0;
 
@@ -110,6 +113,9 @@ impl Arrivals {
         let last = self.nodes[END as usize].previous;
         let node = Node { previous: last, next: END, digest };
         let token = if self.free == END {
+            if self.nodes.len() == self.nodes.capacity() {
+                self.grow();
+            }
             self.nodes.push(node);
             Token::new(self.nodes.len() - 1)
         } else {
@@ -121,6 +127,12 @@ impl Arrivals {
         self.nodes[last as usize].next = token.number();
         self.nodes[END as usize].previous = token.number();
         token
+    }
+
+    /// Grows by a part only: twice the size would be half empty for long.
+    #[cold]
+    fn grow(&mut self) {
+        self.nodes.reserve_exact(self.nodes.len() / 4 + LEAST_GROWTH);
     }
 
     #[inline]

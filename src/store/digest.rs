@@ -11,12 +11,12 @@ impl KeyHash {
         Self(hash.wrapping_mul(GOLDEN))
     }
 
-    /// What picks the shard: none of what the digest is made of, or a shard's table would use only a
-    /// part of itself.
+    /// A number below `count`, which is at most 2^16. It has nothing to do with the digest, or a shard's
+    /// table would use only a part of itself.
     #[inline]
-    #[expect(clippy::cast_possible_truncation, reason = "there are fewer shards than that")]
-    pub(super) fn shard(self) -> usize {
-        (self.0 as u32 >> 16) as usize
+    #[expect(clippy::cast_possible_truncation, reason = "the lower half")]
+    pub(super) fn pick(self, count: usize) -> usize {
+        (self.0 as u32 >> 16) as usize * count >> 16
     }
 
     #[inline]

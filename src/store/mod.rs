@@ -42,6 +42,9 @@ use shard::Shard;
 const ENTRIES_PER_SHARD: usize = 512;
 /// Threads that write at once rarely meet when there are this many shards for each.
 const SHARDS_PER_CORE: usize = 4;
+/// A table with entries in this many of eight places is filled well: removals soon leave so many marks
+/// in a fuller one that it has to be renewed.
+const FILLED_EIGHTHS: usize = 5;
 /// How many entries a sweep looks at, and an iteration copies, before it lets others at the shard.
 const BATCH: usize = 128;
 
@@ -137,7 +140,7 @@ impl<K, V, F> Store<K, V, F> {
 
     #[inline]
     fn index(&self, hash: KeyHash) -> usize {
-        hash.shard() & (self.shards.len() - 1)
+        hash.pick(self.shards.len())
     }
 
     /// Counts a miss, and removes what was found expired.
@@ -263,11 +266,19 @@ impl<K, V, F> Store<K, V, F> {
     }
 }
 
-/// A power of two, so that a mask picks a shard.
+/// Some for each core; fewer for a small cache, and a few more where the tables fit better then.
+///
+/// A table has a power of two of places. If all shards of a full cache had just too many entries for
+/// one size, each would be twice as large as it need be; so there are so many shards that each is
+/// filled well.
 fn shard_count(max_size: Option<usize>) -> usize {
-    let wanted = (SHARDS_PER_CORE * cores()).next_power_of_two().min(1 << 16);
+    let wanted = (SHARDS_PER_CORE * cores()).next_power_of_two().min(1 << 15);
     let Some(max_size) = max_size else { return wanted };
-    let filled = (max_size / ENTRIES_PER_SHARD).max(1);
-    let filled = 1 << filled.ilog2();
-    wanted.min(filled)
+    let least = wanted.min(max_size / ENTRIES_PER_SHARD);
+    if least <= 1 {
+        return 1;
+    }
+    let places = max_size / least / FILLED_EIGHTHS * 8;
+    let filled = (1 << places.ilog2()) / 8 * FILLED_EIGHTHS;
+    max_size.div_ceil(filled)
 }
