@@ -179,14 +179,14 @@ impl<V: Clone + Send + Sync + 'static> Leader<V> {
         F: Future<Output = Outcome<V>> + Send + 'static,
     {
         let Self(mut flight) = self;
-        let signal = Arc::clone(&flight.signal);
         // Inside the flight: a closure that asks for its own key is told so. At the end of this scope
         // the signal is told how far it came, when all is ready for those who are then woken.
-        let polling = Polling::begin(Arc::<Signal<Stage<V>>>::clone(&signal));
+        let polling = Polling::begin(Arc::<Signal<Stage<V>>>::clone(&flight.signal));
         if let Poll::Ready(outcome) = flight.first_poll(make) {
-            signal.content.end(&outcome);
+            flight.signal.content.end(&outcome);
             return Launched::Ended(Awaited::Outcome(outcome));
         }
+        let signal = Arc::clone(&flight.signal);
         let shared = Shareable::Left(flight).shared();
         signal.content.share(&shared);
         let share = Some(Share::Taken(shared));

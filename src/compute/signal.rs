@@ -18,7 +18,7 @@ use futures_util::task::ArcWake;
 use slab::Slab;
 
 use crate::panic::contain;
-use crate::sync::{Arc, AtomicU8, Mutex, Ordering};
+use crate::sync::{Arc, AtomicBool, AtomicU8, Mutex, Ordering};
 
 use super::recursion::{Dependencies, apart};
 
@@ -46,6 +46,8 @@ pub(super) struct Signal<C: ?Sized> {
     state: AtomicU8,
     /// Who is to be woken next. A waiter keeps its place until it leaves.
     waiters: Mutex<Slab<Option<Waker>>>,
+    /// Whether a waiter ever registered.
+    is_awaited: AtomicBool,
     dependencies: Dependencies,
     pub(super) content: C,
 }
@@ -67,6 +69,7 @@ impl<C: ?Sized> Signal<C> {
     pub(super) fn register(&self, place: &mut Option<usize>, waker: &Waker) {
         let mut waiters = self.waiters.lock();
         let key = *place.get_or_insert_with(|| waiters.insert(None));
+        self.is_awaited.store(true, Ordering::SeqCst);
         if waiters[key].as_ref().is_some_and(|registered| registered.will_wake(waker)) {
             return;
         }
@@ -106,12 +109,17 @@ impl<C: ?Sized> Signal<C> {
         }
     }
 
+    #[inline]
     fn wake_all(&self) {
+        // A waiter notes that it is there before it looks at the state, which has changed before this.
+        if self.is_awaited.load(Ordering::SeqCst) {
+            self.wake_registered();
+        }
+    }
+
+    fn wake_registered(&self) {
         let wakers: Vec<Waker> = {
             let mut waiters = self.waiters.lock();
-            if waiters.is_empty() {
-                return;
-            }
             waiters.iter_mut().filter_map(|(_, waker)| mem::take(waker)).collect()
         };
         // A waker may poll on the spot: what it polls is no part of the flights that are being polled.
