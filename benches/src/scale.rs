@@ -35,7 +35,7 @@ impl Scale {
             medium: 100_000,
             large: 1_000_000,
             huge: 10_000_000,
-            trace: 1 << 21,
+            trace: 1 << 20,
             real_ttl: Duration::from_secs(3),
         }
     }

@@ -19,7 +19,8 @@ pub(crate) fn run(options: &Options) -> Result<(), Failure> {
     let scale = options.scale();
     let mut tables = Tables::default();
     for (index, workload) in workloads.iter().enumerate() {
-        tell(&format!("{}/{} {}", index + 1, workloads.len(), workload.name));
+        let (number, seconds) = (index + 1, begin.elapsed().as_secs());
+        tell(&format!("{number}/{} at {seconds} s: {}", workloads.len(), workload.name));
         tables.add((workload.run)(&scale)?);
     }
     let report = Report::new(Machine::look(), options, begin.elapsed(), tables);

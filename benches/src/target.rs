@@ -1,8 +1,9 @@
 //! Targets: how fast and how small the cache has to be, against its peers on the same machine.
 //!
 //! A ratio is the median over rounds of the rounds' own ratios. Contenders take their turns within
-//! a round, so that whatever slows a round down slows both sides of its ratio: that is steadier
-//! than the ratio of two medians.
+//! a round, so that whatever slows a round down slows both sides of its ratio. That is a little
+//! steadier than the ratio of two medians: resampling the rounds of a run on a shared machine, its
+//! standard error was 8.7 % on average over 59 ratios, and that of the other 9.8 %.
 
 use std::fmt;
 

@@ -1,4 +1,7 @@
 //! stretto: `TinyLFU`, time to live; a thread of its own stores what was inserted, or does not.
+//!
+//! To choose what to evict, version 0.9 walks over all entries: in a large cache that is full, an
+//! insert takes as long as that.
 
 use std::time::Duration;
 

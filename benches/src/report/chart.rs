@@ -55,6 +55,12 @@ const VALUES: i32 = 72;
 const MARGIN: i32 = 16;
 const LABEL_PITCH: i32 = 15;
 
+/// How often names that lie over each other are moved apart a little.
+const RELAXATIONS: usize = 200;
+
+/// Beside the title of a drawing.
+const NOTE: &str = "logarithmic scale";
+
 /// Draws a panel for each table: the best contender first, on a logarithmic scale.
 pub(super) fn bars(path: &Path, title: &str, tables: &[&Table]) -> Drawn {
     let columns = tables.len().min(2);
@@ -64,7 +70,7 @@ pub(super) fn bars(path: &Path, title: &str, tables: &[&Table]) -> Drawn {
     let size = (pixels(columns) * PANEL_WIDTH, HEADER + pixels(rows) * height);
     let root = SVGBackend::new(path, unsigned(size)).into_drawing_area();
     root.fill(&WHITE)?;
-    root.draw(&text(title, (MARGIN, MARGIN), TITLE_SIZE, INK, HPos::Left, VPos::Top))?;
+    write_title(&root, title)?;
     let (_, panels) = root.split_vertically(HEADER);
     for (panel, table) in panels.split_evenly((rows, columns)).iter().zip(tables) {
         bar_panel(panel, table)?;
@@ -133,7 +139,7 @@ pub(super) fn lines(path: &Path, title: &str, panels: &[Panel], tables: &Tables)
     let size = (pixels(panels.len()) * (PANEL_WIDTH + NAMES), HEADER + LINES_HEIGHT);
     let root = SVGBackend::new(path, unsigned(size)).into_drawing_area();
     root.fill(&WHITE)?;
-    root.draw(&text(title, (MARGIN, MARGIN), TITLE_SIZE, INK, HPos::Left, VPos::Top))?;
+    write_title(&root, title)?;
     let (_, areas) = root.split_vertically(HEADER);
     for (area, panel) in areas.split_evenly((1, panels.len())).iter().zip(panels) {
         line_panel(area, panel, tables)?;
@@ -217,16 +223,20 @@ fn lines_of<'a>(panel: &Panel, tables: &'a Tables) -> Vec<Line<'a>> {
     lines
 }
 
-/// Moves names down until none lies over another.
+/// Moves names apart until none lies over another.
 fn spread<'a>(mut ends: Vec<((i32, i32), &'a Line<'a>)>) -> Vec<((i32, i32), i32, &'a Line<'a>)> {
     ends.sort_by_key(|&((_, y), _)| y);
-    let mut free = i32::MIN;
-    let place = |(end, line): ((i32, i32), _)| {
-        let y = end.1.max(free);
-        free = y + LABEL_PITCH;
-        (end, y, line)
-    };
-    ends.into_iter().map(place).collect()
+    let mut ys: Vec<f64> = ends.iter().map(|&((_, y), _)| f64::from(y)).collect();
+    for _ in 0..RELAXATIONS {
+        for place in 1..ys.len() {
+            let missing = f64::from(LABEL_PITCH) - (ys[place] - ys[place - 1]);
+            if missing > 0.0 {
+                ys[place - 1] -= missing / 2.0;
+                ys[place] += missing / 2.0;
+            }
+        }
+    }
+    ends.into_iter().zip(ys).map(|((end, line), y)| (end, floor(y), line)).collect()
 }
 
 /// The name of the point at `x`, if there is one.
@@ -234,6 +244,14 @@ fn label(panel: &Panel, x: f64) -> String {
     let is_here = |&position: &usize| (f64::from(pixels(position)) - x).abs() < 0.01;
     let position = (0..panel.points.len()).find(is_here);
     position.map(|position| panel.points[position].0.to_owned()).unwrap_or_default()
+}
+
+fn write_title(root: &Area<'_>, title: &str) -> Drawn {
+    root.draw(&text(title, (MARGIN, MARGIN), TITLE_SIZE, INK, HPos::Left, VPos::Top))?;
+    let width = i32::try_from(root.dim_in_pixel().0)?;
+    let corner = (width - MARGIN, MARGIN + 5);
+    root.draw(&text(NOTE, corner, LABEL_SIZE, PEER, HPos::Right, VPos::Top))?;
+    Ok(())
 }
 
 fn text<'a>(

@@ -6,6 +6,8 @@ use crate::contender::{Contender, Enter};
 use crate::round::Entrant;
 use crate::scale::Scale;
 
+use super::warm_up;
+
 pub(crate) struct Eviction {
     capacity: usize,
     time: Duration,
@@ -22,8 +24,8 @@ impl Enter<u64, u64> for Eviction {
         let cache = C::with_capacity(self.capacity);
         let mut keys = 0..;
         // Twice: shards and queues of ghosts are full too.
-        keys.by_ref().take(2 * self.capacity).for_each(|key| cache.insert(key, key));
-        cache.settle();
+        let fill = keys.by_ref().take(2 * self.capacity);
+        warm_up(fill, |key| cache.insert(key, key), || cache.settle());
         Entrant::timed(C::NAME, self.time, move |calls| {
             let begin = Instant::now();
             keys.by_ref().take(calls).for_each(|key| cache.insert(key, key));

@@ -36,9 +36,11 @@ pub(crate) const LEFT: Measure =
 /// How many hits are looked at.
 const HITS: u64 = 1000;
 
-/// Who allocates nothing for so long is taken to be done.
-const QUIET: Duration = Duration::from_millis(20);
-const MOST_WAITS: usize = 50;
+const WAIT: Duration = Duration::from_millis(20);
+const MOST_WAITS: usize = 200;
+
+/// In bytes.
+const NEARLY_NOTHING: f64 = 10_000.0;
 
 /// What the program is called.
 const PROGRAM: &str = "memory";
@@ -98,7 +100,6 @@ impl Enter<u64, u64> for Footprint {
     fn enter<C: Contender<u64, u64>>(&self) -> Entrant {
         let keys: Vec<u64> = (0..self.entries as u64).collect();
         Entrant::new(C::NAME, move || {
-            wait_for_quiet();
             let before = live();
             let cache: C = filled(&keys, |&key| key);
             let bytes = live() - before;
@@ -109,6 +110,8 @@ impl Enter<u64, u64> for Footprint {
             });
             #[expect(clippy::cast_precision_loss, reason = "there are fewer than 2^52 entries")]
             let entries = keys.len() as f64;
+            drop(cache);
+            wait_for(|| live() - before < NEARLY_NOTHING);
             vec![bytes / entries, allocations]
         })
     }
@@ -141,14 +144,13 @@ fn expire<E: Expiring>(scale: &Scale) -> Entrant {
     })
 }
 
-/// Waits until nothing is freed any more by threads whose cache is gone.
-fn wait_for_quiet() {
+/// Some caches are freed by threads of their own. Not waited for longer than that may take.
+fn wait_for(is_done: impl Fn() -> bool) {
     for _ in 0..MOST_WAITS {
-        let before = INSTRUMENTED_SYSTEM.stats();
-        thread::sleep(QUIET);
-        if INSTRUMENTED_SYSTEM.stats() == before {
+        if is_done() {
             return;
         }
+        thread::sleep(WAIT);
     }
 }
 

@@ -10,6 +10,8 @@ use crate::keys::{Cycle, zipf};
 use crate::round::Entrant;
 use crate::scale::Scale;
 
+use super::warm_up;
+
 pub(crate) struct Mix {
     threads: usize,
     trace: Arc<[u64]>,
@@ -32,8 +34,7 @@ impl Enter<u64, u64> for Mix {
     /// Samples are millions of calls a second, of all threads together.
     fn enter<C: Contender<u64, u64>>(&self) -> Entrant {
         let cache = C::with_capacity(self.capacity);
-        self.trace.iter().for_each(|&key| get_or_insert(&cache, key));
-        cache.settle();
+        warm_up(&*self.trace, |&key| get_or_insert(&cache, key), || cache.settle());
         let position = |thread| thread * self.trace.len() / self.threads;
         let traces = (0..self.threads).map(position);
         let mut traces: Vec<_> =

@@ -16,6 +16,8 @@ pub(crate) mod own_ttl;
 pub(crate) mod removal;
 pub(crate) mod waiters;
 
+use std::time::{Duration, Instant};
+
 use crate::contender::{Contender, Key, Value, line_up, line_up_computing};
 use crate::error::Failure;
 use crate::round::{self, Entrant};
@@ -41,6 +43,12 @@ pub(crate) const COMPUTE_HIT: Measure =
     Measure::new("get_or_compute hit, 10 k resident", Unit::Nanos);
 pub(crate) const COMPUTE_MISS: Measure =
     Measure::new("get_or_compute miss, ready future, capacity 100 k", Unit::Nanos);
+
+/// How long a contender may take to get ready.
+const PATIENCE: Duration = Duration::from_secs(4);
+
+/// After how many calls it is looked at what they have left for later.
+const WARM_UP_BATCH: usize = 1000;
 
 /// Something that all contenders, or those who can, have to do.
 pub(crate) struct Workload {
@@ -123,6 +131,22 @@ fn mix(index: usize, scale: &Scale) -> Vec<Table> {
 /// Room for so many entries in each shard too, although hashes do not divide them evenly.
 pub(crate) fn roomy(entries: usize) -> usize {
     entries + entries / 4
+}
+
+/// Gets a cache ready with many calls, fewer if they take very long.
+///
+/// What they leave for later is done as well: every so often, and in the end.
+pub(crate) fn warm_up<T>(
+    items: impl IntoIterator<Item = T>,
+    mut call: impl FnMut(T),
+    settle: impl Fn(),
+) {
+    let begin = Instant::now();
+    let mut items = items.into_iter().peekable();
+    while items.peek().is_some() && begin.elapsed() < PATIENCE {
+        items.by_ref().take(WARM_UP_BATCH).for_each(&mut call);
+        settle();
+    }
 }
 
 /// A cache with these entries in it.

@@ -11,6 +11,8 @@ use crate::keys::Cycle;
 use crate::round::Entrant;
 use crate::scale::Scale;
 
+use super::warm_up;
+
 const DAY: Duration = Duration::from_hours(24);
 
 /// How many times to live are drawn.
@@ -34,18 +36,16 @@ pub(crate) fn entrants(scale: &Scale) -> Vec<Entrant> {
 fn enter<C: OwnTtl>(scale: &Scale, ttls: &Arc<[Duration]>) -> Entrant {
     let cache = C::with_capacity(scale.medium);
     let mut keys = 0..;
+    let fill = keys.by_ref().take(2 * scale.medium).zip(ttls.iter().cycle());
+    warm_up(fill, |(key, &ttl)| cache.insert_for(key, key, ttl), || cache.settle());
     let mut ttls = Cycle::new(Arc::clone(ttls), 0);
-    let mut insert = move |calls| {
+    Entrant::timed(C::NAME, scale.sample, move |calls| {
+        let begin = Instant::now();
         ttls.visit(calls, |&ttl| {
             let key = keys.next().expect("there are numbers enough");
             cache.insert_for(key, key, ttl);
         });
         cache.settle();
-    };
-    insert(2 * scale.medium);
-    Entrant::timed(C::NAME, scale.sample, move |calls| {
-        let begin = Instant::now();
-        insert(calls);
         begin.elapsed()
     })
 }
