@@ -55,6 +55,15 @@ impl Hand {
         begin.elapsed()
     }
 
+    /// Polls the task for as long as it wakes itself. Each poll's time goes to `each`.
+    pub(crate) fn run(&self, mut each: impl FnMut(Duration)) {
+        let wakes = || self.0.wakes.0.load(Ordering::SeqCst);
+        let mut before = None;
+        while before.replace(wakes()) != Some(wakes()) {
+            each(self.poll());
+        }
+    }
+
     /// How often the task was woken or has asked to be, and how often it has asked for a timer.
     pub(crate) fn wake_ups(&self) -> usize {
         self.0.wakes.0.load(Ordering::SeqCst) + self.0.sleeps.load(Ordering::SeqCst)

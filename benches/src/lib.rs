@@ -3,6 +3,18 @@
 //! ```sh
 //! cargo run --release --package benches
 //! ```
+//!
+//! For each workload, all contenders are made ready. Then come the rounds: in each, every contender
+//! takes one sample, and each round begins with another one, so that a machine that becomes slower
+//! does so for all. A sample is a loop of as many calls as take about 40 ms, after some that are
+//! not timed. Keys are prepared beforehand.
+//!
+//! What calls leave for later counts: a sample of writes ends when the cache has done it. Caches
+//! have room for a quarter more than is to stay in them, because shards do not fill evenly. Values
+//! are `u64`, as keys are, unless the workload says otherwise.
+//!
+//! What is timed uses the system's allocator as it is. What is allocated is counted by another
+//! program of this package, `memory`, which the first one builds and runs.
 
 mod contender;
 mod error;

@@ -37,7 +37,8 @@ fn a_quick_run_measures_everything() {
     for target in results["targets"].as_array().expect("there are targets") {
         assert_ne!(target["mark"], "unknown", "{target}");
     }
-    for chart in ["reads", "writes", "zipf", "computes", "waiters", "lifetime", "memory"] {
+    for chart in ["reads", "writes", "zipf", "computes", "waiters", "callers", "lifetime", "memory"]
+    {
         let path = folder.path().join(format!("out/{chart}.svg"));
         let drawing = fs::read_to_string(path).expect("charts are written");
         assert!(drawing.contains("fleeting"), "{chart}");

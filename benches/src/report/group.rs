@@ -5,7 +5,7 @@ use crate::workload::expiry::{AT_ONCE, SPREAD};
 use crate::workload::footprint::{self, BYTES, FULL, LEFT};
 use crate::workload::future_size::BEYOND;
 use crate::workload::idle::{SWEEP, WAKE_UPS};
-use crate::workload::waiters::SETTINGS;
+use crate::workload::waiters::{CALLERS, WAITERS};
 use crate::workload::{
     COMPUTE_HIT, COMPUTE_MISS, EVICTION, HIT_LARGE, HIT_SMALL, HIT_TEXT, MISS, MIX, OVERWRITE,
     OWN_TTL, REMOVAL, growth, lifetime,
@@ -49,44 +49,85 @@ pub(crate) const GROUPS: &[Group] = &[
     },
     Group::bars("Computes", "computes", &[COMPUTE_HIT, COMPUTE_MISS]),
     Group {
-        title: "Waiters for one compute",
+        title: "Waiters for one compute, which goes on when all are there",
         measures: &[
-            SETTINGS[0].measures[1],
-            SETTINGS[1].measures[1],
-            SETTINGS[2].measures[1],
-            SETTINGS[3].measures[1],
-            SETTINGS[4].measures[1],
-            SETTINGS[5].measures[1],
+            WAITERS[0].each(),
+            WAITERS[1].each(),
+            WAITERS[2].each(),
+            WAITERS[3].each(),
+            WAITERS[4].each(),
+            WAITERS[5].each(),
         ],
         chart: Some("waiters"),
         form: Form::Lines(&[
             Panel {
-                title: "compute of 1 await: ns a waiter, by waiters",
+                title: "compute of 1 await: ns each, by waiters",
                 points: &[
-                    ("100", SETTINGS[0].measures[1]),
-                    ("10 k", SETTINGS[2].measures[1]),
-                    ("100 k", SETTINGS[4].measures[1]),
+                    ("100", WAITERS[0].each()),
+                    ("10 k", WAITERS[2].each()),
+                    ("100 k", WAITERS[4].each()),
                 ],
             },
             Panel {
-                title: "compute of 20 awaits: ns a waiter, by waiters",
+                title: "compute of 20 awaits: ns each, by waiters",
                 points: &[
-                    ("100", SETTINGS[1].measures[1]),
-                    ("10 k", SETTINGS[3].measures[1]),
-                    ("100 k", SETTINGS[5].measures[1]),
+                    ("100", WAITERS[1].each()),
+                    ("10 k", WAITERS[3].each()),
+                    ("100 k", WAITERS[5].each()),
                 ],
             },
         ]),
     },
     Group::table(
-        "Waiters for one compute, in all",
+        "Waiters for one compute, which goes on when all are there: in all",
         &[
-            SETTINGS[0].measures[0],
-            SETTINGS[1].measures[0],
-            SETTINGS[2].measures[0],
-            SETTINGS[3].measures[0],
-            SETTINGS[4].measures[0],
-            SETTINGS[5].measures[0],
+            WAITERS[0].whole(),
+            WAITERS[1].whole(),
+            WAITERS[2].whole(),
+            WAITERS[3].whole(),
+            WAITERS[4].whole(),
+            WAITERS[5].whole(),
+        ],
+    ),
+    Group {
+        title: "Callers of one compute, as they come",
+        measures: &[
+            CALLERS[0].each(),
+            CALLERS[1].each(),
+            CALLERS[2].each(),
+            CALLERS[3].each(),
+            CALLERS[4].each(),
+            CALLERS[5].each(),
+        ],
+        chart: Some("callers"),
+        form: Form::Lines(&[
+            Panel {
+                title: "compute of 1 await: ns each, by callers",
+                points: &[
+                    ("100", CALLERS[0].each()),
+                    ("10 k", CALLERS[2].each()),
+                    ("100 k", CALLERS[4].each()),
+                ],
+            },
+            Panel {
+                title: "compute of 20 awaits: ns each, by callers",
+                points: &[
+                    ("100", CALLERS[1].each()),
+                    ("10 k", CALLERS[3].each()),
+                    ("100 k", CALLERS[5].each()),
+                ],
+            },
+        ]),
+    },
+    Group::table(
+        "Callers of one compute, as they come: in all",
+        &[
+            CALLERS[0].whole(),
+            CALLERS[1].whole(),
+            CALLERS[2].whole(),
+            CALLERS[3].whole(),
+            CALLERS[4].whole(),
+            CALLERS[5].whole(),
         ],
     ),
     Group::table("Expiry", &[AT_ONCE[0], AT_ONCE[1], SPREAD[0], SPREAD[1]]),

@@ -24,7 +24,11 @@ impl fmt::Display for Report {
                 write_group(formatter, group, &tables)?;
             }
         }
-        writeln!(formatter, "\n## Targets\n\n{}", targets(&self.verdicts))
+        let verdicts: Vec<_> = self.verdicts.iter().filter(|verdict| verdict.is_known()).collect();
+        if verdicts.is_empty() {
+            return Ok(());
+        }
+        writeln!(formatter, "\n## Targets\n\n{}", targets(&verdicts))
     }
 }
 
@@ -80,7 +84,7 @@ fn contenders<'a>(tables: &[&'a Table]) -> Vec<&'a str> {
     contenders
 }
 
-fn targets(verdicts: &[Verdict]) -> Grid {
+fn targets(verdicts: &[&Verdict]) -> Grid {
     let mut grid = grid(["target", "measured", "must be", ""].map(str::to_owned));
     for verdict in verdicts {
         let measured = verdict.findings.iter().map(measured).collect::<Vec<_>>().join("; ");

@@ -120,12 +120,9 @@ impl Expiring for AtOnce {
     }
 
     fn sweep(&self) -> Sweep {
-        self.1.advance(3 * STEP);
-        let mut sweep = Sweep::default();
-        while !self.0.is_empty() {
-            sweep.add(self.1.poll());
-        }
-        sweep
+        // Past the time to live, and the interval between sweeps.
+        self.1.advance(2 * STEP);
+        sweep_by_hand(&self.0, &self.1)
     }
 }
 
@@ -144,16 +141,7 @@ impl Expiring for Spread {
     }
 
     fn sweep(&self) -> Sweep {
-        let mut sweep = Sweep::default();
-        while !self.0.is_empty() {
-            self.1.advance(STEP);
-            let mut before = usize::MAX;
-            while self.0.len() < before {
-                before = self.0.len();
-                sweep.add(self.1.poll());
-            }
-        }
-        sweep
+        sweep_by_hand(&self.0, &self.1)
     }
 }
 
@@ -229,6 +217,16 @@ impl Sweep {
         self.total += step;
         self.longest = self.longest.max(step);
     }
+}
+
+/// Lets the sweeper do all that it wants to do, step by step of the clock, until nothing is left.
+fn sweep_by_hand(cache: &Cache<u64, u64>, hand: &Hand) -> Sweep {
+    let mut sweep = Sweep::default();
+    while !cache.is_empty() {
+        hand.advance(STEP);
+        hand.run(|step| sweep.add(step));
+    }
+    sweep
 }
 
 fn driven_by_hand(scale: &Scale) -> (Cache<u64, u64>, Hand) {

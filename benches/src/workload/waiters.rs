@@ -1,10 +1,14 @@
 //! Waiters: many tasks that want the same key at the same time, and one compute for all.
+//!
+//! Either they come as they are spawned, or the compute goes on only when all are there.
 
 use std::hint::black_box;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use tokio::runtime::{Builder, Runtime};
+use tokio::sync::Notify;
 use tokio::task::yield_now;
 
 use crate::contender::{BARE, Computing, Fleeting, MokaFuture, QuickCache};
@@ -20,75 +24,126 @@ const CAPACITY: usize = 1000;
 
 /// A herd, and how long it waits.
 pub(crate) struct Setting {
-    pub(crate) name: &'static str,
-    waiters: fn(&Scale) -> usize,
+    herd: fn(&Scale) -> usize,
     awaits: usize,
+    /// In all, and for each task.
     pub(crate) measures: [Measure; 2],
 }
 
-pub(crate) const SETTINGS: [Setting; 6] = [
-    Setting::new(
-        |_| 100,
-        1,
-        "100 waiters, compute of 1 await",
-        "100 waiters, compute of 1 await, a waiter",
-    ),
-    Setting::new(
-        |_| 100,
-        20,
-        "100 waiters, compute of 20 awaits",
-        "100 waiters, compute of 20 awaits, a waiter",
-    ),
-    Setting::new(
-        |scale| scale.small,
-        1,
-        "10 k waiters, compute of 1 await",
-        "10 k waiters, compute of 1 await, a waiter",
-    ),
-    Setting::new(
-        |scale| scale.small,
-        20,
-        "10 k waiters, compute of 20 awaits",
-        "10 k waiters, compute of 20 awaits, a waiter",
-    ),
-    Setting::new(
-        |scale| scale.medium,
-        1,
-        "100 k waiters, compute of 1 await",
-        "100 k waiters, compute of 1 await, a waiter",
-    ),
-    Setting::new(
-        |scale| scale.medium,
-        20,
-        "100 k waiters, compute of 20 awaits",
-        "100 k waiters, compute of 20 awaits, a waiter",
-    ),
+macro_rules! measures {
+    ($title:literal) => {
+        [Measure::new($title, Unit::Micros), Measure::new(concat!($title, ", each"), Unit::Nanos)]
+    };
+}
+
+/// Tasks that come while the compute runs, or when it has ended: most find its value there.
+pub(crate) const CALLERS: [Setting; 6] = [
+    Setting::new(|_| 100, 1, measures!("100 callers of a compute of 1 await")),
+    Setting::new(|_| 100, 20, measures!("100 callers of a compute of 20 awaits")),
+    Setting::new(|scale| scale.small, 1, measures!("10 k callers of a compute of 1 await")),
+    Setting::new(|scale| scale.small, 20, measures!("10 k callers of a compute of 20 awaits")),
+    Setting::new(|scale| scale.medium, 1, measures!("100 k callers of a compute of 1 await")),
+    Setting::new(|scale| scale.medium, 20, measures!("100 k callers of a compute of 20 awaits")),
+];
+
+/// Tasks that all wait: the compute's first await lasts until everybody is there.
+pub(crate) const WAITERS: [Setting; 6] = [
+    Setting::new(|_| 100, 1, measures!("100 waiters for a compute of 1 await")),
+    Setting::new(|_| 100, 20, measures!("100 waiters for a compute of 20 awaits")),
+    Setting::new(|scale| scale.small, 1, measures!("10 k waiters for a compute of 1 await")),
+    Setting::new(|scale| scale.small, 20, measures!("10 k waiters for a compute of 20 awaits")),
+    Setting::new(|scale| scale.medium, 1, measures!("100 k waiters for a compute of 1 await")),
+    Setting::new(|scale| scale.medium, 20, measures!("100 k waiters for a compute of 20 awaits")),
 ];
 
 impl Setting {
-    const fn new(
-        waiters: fn(&Scale) -> usize,
-        awaits: usize,
-        name: &'static str,
-        each: &'static str,
-    ) -> Self {
-        let measures = [Measure::new(name, Unit::Micros), Measure::new(each, Unit::Nanos)];
-        Self { name, waiters, awaits, measures }
+    const fn new(herd: fn(&Scale) -> usize, awaits: usize, measures: [Measure; 2]) -> Self {
+        Self { herd, awaits, measures }
+    }
+
+    pub(crate) const fn name(&self) -> &'static str {
+        self.measures[0].title
+    }
+
+    /// All together.
+    pub(crate) const fn whole(&self) -> Measure {
+        self.measures[0]
+    }
+
+    /// For each task.
+    pub(crate) const fn each(&self) -> Measure {
+        self.measures[1]
     }
 }
 
-pub(crate) fn run(index: usize, scale: &Scale) -> Result<Vec<Table>, Failure> {
-    let setting = &SETTINGS[index];
-    let (waiters, awaits) = ((setting.waiters)(scale), setting.awaits);
+/// The compute yields at each await.
+pub(crate) fn callers(index: usize, scale: &Scale) -> Result<Vec<Table>, Failure> {
+    run::<AtOnce>(&CALLERS[index], scale)
+}
+
+/// The compute waits for all at its first await, and yields at the others.
+pub(crate) fn waiters(index: usize, scale: &Scale) -> Result<Vec<Table>, Failure> {
+    run::<WhenAllAreThere>(&WAITERS[index], scale)
+}
+
+fn run<G: Gate>(setting: &Setting, scale: &Scale) -> Result<Vec<Table>, Failure> {
     let runtime = runtime()?;
-    let time = scale.sample;
+    let herd = Herd {
+        runtime: &runtime,
+        size: (setting.herd)(scale),
+        awaits: setting.awaits,
+        time: scale.sample,
+    };
     let entrants = vec![
-        bare(&runtime, waiters, awaits, time),
-        enter::<Fleeting<u64, u64>>(&runtime, waiters, awaits, time),
-        enter::<QuickCache<u64, u64>>(&runtime, waiters, awaits, time),
-        enter::<MokaFuture>(&runtime, waiters, awaits, time),
+        herd.bare::<G>(),
+        herd.enter::<Fleeting<u64, u64>, G>(),
+        herd.enter::<QuickCache<u64, u64>, G>(),
+        herd.enter::<MokaFuture, G>(),
     ];
     Ok(round::run(scale.rounds, &setting.measures, entrants))
+}
+
+/// The first await of a compute.
+trait Gate: Send + Sync + 'static {
+    fn for_herd(size: usize) -> Self;
+    /// One more of the herd is there.
+    fn arrive(&self);
+    fn pass(&self) -> impl Future<Output = ()> + Send;
+}
+
+struct AtOnce;
+
+struct WhenAllAreThere {
+    missing: AtomicUsize,
+    open: Notify,
+}
+
+impl Gate for AtOnce {
+    fn for_herd(_size: usize) -> Self {
+        Self
+    }
+
+    fn arrive(&self) {}
+
+    fn pass(&self) -> impl Future<Output = ()> + Send {
+        yield_now()
+    }
+}
+
+impl Gate for WhenAllAreThere {
+    fn for_herd(size: usize) -> Self {
+        Self { missing: AtomicUsize::new(size), open: Notify::new() }
+    }
+
+    fn arrive(&self) {
+        if self.missing.fetch_sub(1, Ordering::AcqRel) == 1 {
+            self.open.notify_one();
+        }
+    }
+
+    fn pass(&self) -> impl Future<Output = ()> + Send {
+        self.open.notified()
+    }
 }
 
 pub(crate) fn runtime() -> Result<Arc<Runtime>, Failure> {
@@ -96,61 +151,79 @@ pub(crate) fn runtime() -> Result<Arc<Runtime>, Failure> {
     runtime.map(Arc::new).map_err(Failure::Runtime)
 }
 
-fn enter<C: Computing>(
-    runtime: &Arc<Runtime>,
-    waiters: usize,
+/// Who waits, where and how long.
+#[derive(Clone, Copy)]
+struct Herd<'a> {
+    runtime: &'a Arc<Runtime>,
+    size: usize,
     awaits: usize,
     time: Duration,
-) -> Entrant {
-    let cache = C::with_capacity(CAPACITY);
-    entrant(C::NAME, runtime, waiters, time, move |key| {
-        let cache = cache.clone();
-        async move { cache.get_or_compute(key, compute(key, awaits)).await }
-    })
 }
 
-/// What remains without a cache: the first task computes, the others have nothing to wait for.
-fn bare(runtime: &Arc<Runtime>, waiters: usize, awaits: usize, time: Duration) -> Entrant {
-    let mut last = None;
-    entrant(BARE, runtime, waiters, time, move |key| {
-        let is_first = last.replace(key) != Some(key);
-        compute(key, if is_first { awaits } else { 0 })
-    })
-}
-
-/// One call is a herd: from the first task's spawning to the last one's end.
-fn entrant<Fut>(
-    name: &'static str,
-    runtime: &Arc<Runtime>,
-    waiters: usize,
-    time: Duration,
-    mut waiter: impl FnMut(u64) -> Fut + 'static,
-) -> Entrant
-where
-    Fut: Future<Output = u64> + Send + 'static,
-{
-    let runtime = Arc::clone(runtime);
-    let mut key = 0;
-    let measure = move |herds| {
-        runtime.block_on(async {
-            let begin = Instant::now();
-            for _ in 0..herds {
-                key += 1;
-                let tasks: Vec<_> = (0..waiters).map(|_| tokio::spawn(waiter(key))).collect();
-                for task in tasks {
-                    assert_eq!(black_box(task.await).ok(), Some(key), "{name}: the value is right");
-                }
+impl Herd<'_> {
+    fn enter<C: Computing, G: Gate>(self) -> Entrant {
+        let cache = C::with_capacity(CAPACITY);
+        let awaits = self.awaits;
+        self.entrant::<G, _>(C::NAME, move |key, gate| {
+            let cache = cache.clone();
+            async move {
+                gate.arrive();
+                cache.get_or_compute(key, compute(key, awaits, gate)).await
             }
-            begin.elapsed()
         })
-    };
-    #[expect(clippy::cast_precision_loss, reason = "there are fewer than 2^52 waiters")]
-    let count = waiters as f64;
-    Entrant::timed(name, time, measure).map(move |nanos| vec![nanos[0] / 1e3, nanos[0] / count])
+    }
+
+    /// What remains without a cache: one task computes, the others have nothing to wait for.
+    fn bare<G: Gate>(self) -> Entrant {
+        let awaits = self.awaits;
+        let mut last = None;
+        self.entrant::<G, _>(BARE, move |key, gate| {
+            let is_first = last.replace(key) != Some(key);
+            async move {
+                gate.arrive();
+                if is_first { compute(key, awaits, gate).await } else { key }
+            }
+        })
+    }
+
+    /// One call is a herd: from the first task's spawning to the last one's end.
+    fn entrant<G, Fut>(
+        self,
+        name: &'static str,
+        mut task: impl FnMut(u64, Arc<G>) -> Fut + 'static,
+    ) -> Entrant
+    where
+        G: Gate,
+        Fut: Future<Output = u64> + Send + 'static,
+    {
+        let runtime = Arc::clone(self.runtime);
+        let size = self.size;
+        let mut key = 0;
+        let measure = move |herds| {
+            runtime.block_on(async {
+                let begin = Instant::now();
+                for _ in 0..herds {
+                    key += 1;
+                    let gate = Arc::new(G::for_herd(size));
+                    let task = |_| tokio::spawn(task(key, Arc::clone(&gate)));
+                    let tasks: Vec<_> = (0..size).map(task).collect();
+                    for task in tasks {
+                        assert_eq!(black_box(task.await).ok(), Some(key), "{name} has the value");
+                    }
+                }
+                begin.elapsed()
+            })
+        };
+        #[expect(clippy::cast_precision_loss, reason = "there are fewer than 2^52 tasks")]
+        let tasks = size as f64;
+        let entrant = Entrant::timed(name, self.time, measure);
+        entrant.map(move |nanos| vec![nanos[0] / 1e3, nanos[0] / tasks])
+    }
 }
 
-async fn compute(key: u64, awaits: usize) -> u64 {
-    for _ in 0..awaits {
+async fn compute<G: Gate>(key: u64, awaits: usize, gate: Arc<G>) -> u64 {
+    gate.pass().await;
+    for _ in 1..awaits {
         yield_now().await;
     }
     key
