@@ -21,6 +21,7 @@ mod error;
 mod hand;
 mod keys;
 mod machine;
+mod number;
 mod options;
 mod report;
 mod round;

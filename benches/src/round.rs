@@ -47,6 +47,12 @@ impl Entrant {
         })
     }
 
+    /// Several samples as one, of the first one's contender: the values of the first, then the others'.
+    pub(crate) fn joined(mut parts: Vec<Self>) -> Self {
+        let name = parts.first().expect("there is a part").name;
+        Self::new(name, move || parts.iter_mut().flat_map(Self::sample).collect())
+    }
+
     pub(crate) fn with_at_most(mut self, rounds: usize) -> Self {
         self.most_rounds = rounds;
         self
@@ -143,6 +149,13 @@ mod tests {
         let log = Rc::default();
         run(3, &[MEASURE], vec![entrant("a", &log), entrant("b", &log)]);
         assert_eq!(*log.borrow(), ["a", "b", "b", "a", "a", "b"]);
+    }
+
+    #[test]
+    fn joined_samples_are_in_order() {
+        let part = |value| Entrant::new("a", move || vec![value]);
+        let mut joined = Entrant::joined(vec![part(1.0), part(2.0).map(|one| vec![one[0], 3.0])]);
+        assert_eq!(joined.sample(), [1.0, 2.0, 3.0]);
     }
 
     #[test]

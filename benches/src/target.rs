@@ -10,6 +10,7 @@ use std::fmt;
 use serde::Serialize;
 
 use crate::contender::{ETERNAL, FLEETING, HASHBROWN, MOKA, QUICK_CACHE};
+use crate::number::number;
 use crate::table::{Measure, Tables};
 use crate::workload::expiry::AT_ONCE;
 use crate::workload::footprint::{self, BYTES, FULL, LEFT};
@@ -293,7 +294,7 @@ impl Limit {
         match self.bound {
             Bound::AtMost(_) | Bound::AtLeast(_) => format!("{value:.2} × {}", self.label),
             Bound::Fraction(_) => format!("{} / {:.1}", self.label, 1.0 / value),
-            Bound::Absolute(_) => format!("{value:.0} {}", self.label),
+            Bound::Absolute(_) => format!("{} {}", number(value), self.label),
         }
     }
 

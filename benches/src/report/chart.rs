@@ -8,10 +8,10 @@ use plotters::prelude::*;
 use plotters::style::text_anchor::{HPos, Pos, VPos};
 
 use crate::contender::{ETERNAL, FLEETING};
+use crate::number::number;
 use crate::table::{Table, Tables};
 
 use super::group::Panel;
-use super::markdown::number;
 
 type Area<'a> = DrawingArea<SVGBackend<'a>, Shift>;
 type Drawn = Result<(), Box<dyn Error>>;

@@ -10,19 +10,17 @@ use crate::keys::{Cycle, zipf};
 use crate::round::Entrant;
 use crate::scale::Scale;
 
-use super::warm_up;
+use super::{MIX, warm_up};
 
 pub(crate) struct Mix {
-    threads: usize,
     trace: Arc<[u64]>,
     capacity: usize,
     time: Duration,
 }
 
 impl Mix {
-    pub(crate) fn new(threads: usize, scale: &Scale) -> Self {
+    pub(crate) fn new(scale: &Scale) -> Self {
         Self {
-            threads,
             trace: zipf(scale.trace, scale.large, scale.seed),
             capacity: scale.large / 10,
             time: scale.sample,
@@ -31,16 +29,20 @@ impl Mix {
 }
 
 impl Enter<u64, u64> for Mix {
-    /// Samples are millions of calls a second, of all threads together.
+    /// Samples are millions of calls a second, of all threads together: for each number of threads.
     fn enter<C: Contender<u64, u64>>(&self) -> Entrant {
         let cache = C::with_capacity(self.capacity);
         warm_up(&*self.trace, |&key| get_or_insert(&cache, key), || cache.settle());
-        let position = |thread| thread * self.trace.len() / self.threads;
-        let traces = (0..self.threads).map(position);
-        let mut traces: Vec<_> =
-            traces.map(|position| Cycle::new(Arc::clone(&self.trace), position)).collect();
-        let measure = move |calls| replay(&cache, &mut traces, calls);
-        Entrant::timed(C::NAME, self.time, measure).map(|nanos| vec![1e3 / nanos[0]])
+        let cache = Arc::new(cache);
+        let parts = MIX.map(|(threads, _)| {
+            let position = |thread| thread * self.trace.len() / threads;
+            let trace = |thread| Cycle::new(Arc::clone(&self.trace), position(thread));
+            let mut traces: Vec<_> = (0..threads).map(trace).collect();
+            let cache = Arc::clone(&cache);
+            Entrant::timed(C::NAME, self.time, move |calls| replay(&*cache, &mut traces, calls))
+                .map(|nanos| vec![1e3 / nanos[0]])
+        });
+        Entrant::joined(parts.into())
     }
 }
 

@@ -90,10 +90,7 @@ pub(crate) const ALL: &[Workload] = &[
         name: OWN_TTL.title,
         run: |scale| Ok(one(OWN_TTL, scale, own_ttl::entrants(scale))),
     },
-    Workload { name: MIX[0].1.title, run: |scale| Ok(mix(0, scale)) },
-    Workload { name: MIX[1].1.title, run: |scale| Ok(mix(1, scale)) },
-    Workload { name: MIX[2].1.title, run: |scale| Ok(mix(2, scale)) },
-    Workload { name: MIX[3].1.title, run: |scale| Ok(mix(3, scale)) },
+    Workload { name: "Zipf get-or-insert", run: |scale| Ok(mix(scale)) },
     Workload {
         name: COMPUTE_HIT.title,
         run: |scale| Ok(one(COMPUTE_HIT, scale, line_up_computing(&compute::Hit::new(scale)?))),
@@ -102,18 +99,13 @@ pub(crate) const ALL: &[Workload] = &[
         name: COMPUTE_MISS.title,
         run: |scale| Ok(one(COMPUTE_MISS, scale, line_up_computing(&compute::Miss::new(scale)?))),
     },
-    Workload { name: waiters::CALLERS[0].name(), run: |scale| waiters::callers(0, scale) },
-    Workload { name: waiters::CALLERS[1].name(), run: |scale| waiters::callers(1, scale) },
-    Workload { name: waiters::CALLERS[2].name(), run: |scale| waiters::callers(2, scale) },
-    Workload { name: waiters::CALLERS[3].name(), run: |scale| waiters::callers(3, scale) },
-    Workload { name: waiters::CALLERS[4].name(), run: |scale| waiters::callers(4, scale) },
-    Workload { name: waiters::CALLERS[5].name(), run: |scale| waiters::callers(5, scale) },
-    Workload { name: waiters::WAITERS[0].name(), run: |scale| waiters::waiters(0, scale) },
-    Workload { name: waiters::WAITERS[1].name(), run: |scale| waiters::waiters(1, scale) },
-    Workload { name: waiters::WAITERS[2].name(), run: |scale| waiters::waiters(2, scale) },
-    Workload { name: waiters::WAITERS[3].name(), run: |scale| waiters::waiters(3, scale) },
-    Workload { name: waiters::WAITERS[4].name(), run: |scale| waiters::waiters(4, scale) },
-    Workload { name: waiters::WAITERS[5].name(), run: |scale| waiters::waiters(5, scale) },
+    Workload { name: "callers of a compute of 1 await", run: |scale| waiters::callers(0, scale) },
+    Workload { name: "callers of a compute of 20 awaits", run: |scale| waiters::callers(1, scale) },
+    Workload { name: "waiters for a compute of 1 await", run: |scale| waiters::waiters(0, scale) },
+    Workload {
+        name: "waiters for a compute of 20 awaits",
+        run: |scale| waiters::waiters(1, scale),
+    },
     Workload { name: expiry::AT_ONCE[0].title, run: |scale| Ok(expiry::at_once(scale)) },
     Workload { name: expiry::SPREAD[0].title, run: |scale| Ok(expiry::spread_out(scale)) },
     Workload { name: idle::SWEEP.title, run: |scale| Ok(idle::sweep(scale)) },
@@ -129,9 +121,8 @@ fn one(measure: Measure, scale: &Scale, entrants: Vec<Entrant>) -> Vec<Table> {
     round::run(scale.rounds, &[measure], entrants)
 }
 
-fn mix(index: usize, scale: &Scale) -> Vec<Table> {
-    let (threads, measure) = MIX[index];
-    one(measure, scale, line_up(&mix::Mix::new(threads, scale)))
+fn mix(scale: &Scale) -> Vec<Table> {
+    round::run(scale.rounds, &MIX.map(|(_, measure)| measure), line_up(&mix::Mix::new(scale)))
 }
 
 /// Room for so many entries in each shard too, although hashes do not divide them evenly.

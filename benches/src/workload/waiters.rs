@@ -61,10 +61,6 @@ impl Setting {
         Self { herd, awaits, measures }
     }
 
-    pub(crate) const fn name(&self) -> &'static str {
-        self.measures[0].title
-    }
-
     /// All together.
     pub(crate) const fn whole(&self) -> Measure {
         self.measures[0]
@@ -77,30 +73,33 @@ impl Setting {
 }
 
 /// The compute yields at each await.
-pub(crate) fn callers(index: usize, scale: &Scale) -> Result<Vec<Table>, Failure> {
-    run::<AtOnce>(&CALLERS[index], scale)
+pub(crate) fn callers(awaits: usize, scale: &Scale) -> Result<Vec<Table>, Failure> {
+    run::<AtOnce>(&CALLERS, awaits, scale)
 }
 
 /// The compute waits for all at its first await, and yields at the others.
-pub(crate) fn waiters(index: usize, scale: &Scale) -> Result<Vec<Table>, Failure> {
-    run::<WhenAllAreThere>(&WAITERS[index], scale)
+pub(crate) fn waiters(awaits: usize, scale: &Scale) -> Result<Vec<Table>, Failure> {
+    run::<WhenAllAreThere>(&WAITERS, awaits, scale)
 }
 
-fn run<G: Gate>(setting: &Setting, scale: &Scale) -> Result<Vec<Table>, Failure> {
+/// Herds of all sizes, for the first number of awaits or the second.
+fn run<G: Gate>(
+    settings: &[Setting; 6],
+    awaits: usize,
+    scale: &Scale,
+) -> Result<Vec<Table>, Failure> {
     let runtime = runtime()?;
-    let herd = Herd {
-        runtime: &runtime,
-        size: (setting.herd)(scale),
-        awaits: setting.awaits,
-        time: scale.sample,
-    };
+    let settings = || settings.iter().skip(awaits).step_by(2);
+    let herds = || settings().map(|setting| Herd::new(setting, &runtime, scale));
+    let join = |enter: fn(Herd) -> Entrant| Entrant::joined(herds().map(enter).collect());
     let entrants = vec![
-        herd.bare::<G>(),
-        herd.enter::<Fleeting<u64, u64>, G>(),
-        herd.enter::<QuickCache<u64, u64>, G>(),
-        herd.enter::<MokaFuture, G>(),
+        join(Herd::bare::<G>),
+        join(Herd::enter::<Fleeting<u64, u64>, G>),
+        join(Herd::enter::<QuickCache<u64, u64>, G>),
+        join(Herd::enter::<MokaFuture, G>),
     ];
-    Ok(round::run(scale.rounds, &setting.measures, entrants))
+    let measures: Vec<_> = settings().flat_map(|setting| setting.measures).collect();
+    Ok(round::run(scale.rounds, &measures, entrants))
 }
 
 /// The first await of a compute.
@@ -152,15 +151,19 @@ pub(crate) fn runtime() -> Result<Arc<Runtime>, Failure> {
 }
 
 /// Who waits, where and how long.
-#[derive(Clone, Copy)]
-struct Herd<'a> {
-    runtime: &'a Arc<Runtime>,
+struct Herd {
+    runtime: Arc<Runtime>,
     size: usize,
     awaits: usize,
     time: Duration,
 }
 
-impl Herd<'_> {
+impl Herd {
+    fn new(setting: &Setting, runtime: &Arc<Runtime>, scale: &Scale) -> Self {
+        let (size, awaits) = ((setting.herd)(scale), setting.awaits);
+        Self { runtime: Arc::clone(runtime), size, awaits, time: scale.sample }
+    }
+
     fn enter<C: Computing, G: Gate>(self) -> Entrant {
         let cache = C::with_capacity(CAPACITY);
         let awaits = self.awaits;
@@ -196,7 +199,7 @@ impl Herd<'_> {
         G: Gate,
         Fut: Future<Output = u64> + Send + 'static,
     {
-        let runtime = Arc::clone(self.runtime);
+        let runtime = self.runtime;
         let size = self.size;
         let mut key = 0;
         let measure = move |herds| {
