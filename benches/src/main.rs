@@ -1,0 +1,7 @@
+//! Compares fleeting with its peers.
+
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    benches::compare()
+}

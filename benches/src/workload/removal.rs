@@ -1,0 +1,39 @@
+//! Removals: a key that is there is removed and stored again. Both together are one call.
+
+use std::hint::black_box;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use crate::contender::{Contender, Enter};
+use crate::keys::{Cycle, shuffled};
+use crate::round::Entrant;
+use crate::scale::Scale;
+
+use super::filled;
+
+pub(crate) struct Removal {
+    keys: Arc<[u64]>,
+    time: Duration,
+}
+
+impl Removal {
+    pub(crate) fn new(scale: &Scale) -> Self {
+        Self { keys: shuffled(0, scale.small, scale.seed), time: scale.sample }
+    }
+}
+
+impl Enter<u64, u64> for Removal {
+    fn enter<C: Contender<u64, u64>>(&self) -> Entrant {
+        let cache: C = filled(&self.keys, |&key| key);
+        let mut keys = Cycle::new(Arc::clone(&self.keys), 0);
+        Entrant::timed(C::NAME, self.time, move |calls| {
+            let begin = Instant::now();
+            keys.visit(calls, |&key| {
+                cache.remove(black_box(&key));
+                cache.insert(black_box(key), key);
+            });
+            cache.settle();
+            begin.elapsed()
+        })
+    }
+}
