@@ -122,11 +122,13 @@ where
     }
 
     /// Begins a call with options, on a key that is given away.
+    #[inline]
     pub fn entry(&self, key: K) -> Entry<'_, K, V, S> {
         Entry::new(self, Owned(key))
     }
 
     /// Begins a call with options, on a key that is lent. It is made owned only to be stored.
+    #[inline]
     pub fn entry_ref<'q, Q>(&self, key: &'q Q) -> Entry<'_, K, V, S, Borrowed<'q, Q>>
     where
         Q: Hash + Equivalent<K> + ToOwned<Owned = K> + ?Sized,
@@ -160,6 +162,7 @@ where
     /// A caller may be dropped at any time: no other caller notices. When the last one is dropped,
     /// so is the compute, and nothing is stored. A call that comes while its destructor still runs
     /// on another thread does not wait for that, and begins a compute of its own.
+    #[inline]
     pub fn get_or_compute<F, Fut>(&self, key: K, compute: F) -> impl Future<Output = V>
     where
         F: FnOnce() -> Fut,
@@ -202,6 +205,7 @@ where
     /// # Cancel safety
     ///
     /// As [`get_or_compute`](Self::get_or_compute).
+    #[inline]
     pub fn try_get_or_compute<F, Fut, E>(
         &self,
         key: K,

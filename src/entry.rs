@@ -4,14 +4,13 @@ use std::convert::Infallible;
 use std::fmt;
 use std::future::Future;
 use std::hash::{BuildHasher, Hash};
+use std::marker::PhantomData;
 use std::time::Duration;
-
-use futures_util::FutureExt;
 
 use crate::cache::Cache;
 use crate::compute::error::ComputeError;
 use crate::compute::flight::Outcome;
-use crate::compute::{Call, Parts};
+use crate::compute::{Answer, Call, Parts};
 use crate::expiry::Lifetime;
 use crate::hash::DefaultHashBuilder;
 use crate::key::{Owned, Source};
@@ -39,6 +38,7 @@ pub struct Entry<'a, K, V, S = DefaultHashBuilder, P = Owned<K>> {
 }
 
 impl<'a, K, V, S, P> Entry<'a, K, V, S, P> {
+    #[inline]
     pub(crate) fn new(cache: &'a Cache<K, V, S>, key: P) -> Self {
         Self { cache, key, lifetime: Lifetime::Default }
     }
@@ -105,12 +105,13 @@ where
     /// # Cancel safety
     ///
     /// As [`Cache::get_or_compute`].
+    #[inline]
     pub fn get_or_compute<F, Fut>(self, compute: F) -> impl Future<Output = V>
     where
         F: FnOnce() -> Fut,
         Fut: Future<Output = V> + Send + 'static,
     {
-        self.call(compute, Outcome::Value).map(value_or_panic)
+        self.call::<_, _, _, OrPanic>(compute, Outcome::Value)
     }
 
     /// Returns the cached value, or the outcome of one shared compute that may fail, as
@@ -123,6 +124,7 @@ where
     /// # Cancel safety
     ///
     /// As [`Cache::get_or_compute`].
+    #[inline]
     pub fn try_get_or_compute<F, Fut, E>(
         self,
         compute: F,
@@ -132,7 +134,7 @@ where
         Fut: Future<Output = Result<V, E>> + Send + 'static,
         E: Send + Sync + 'static,
     {
-        self.call(compute, |computed| match computed {
+        self.call::<_, _, _, Trying<E>>(compute, |computed| match computed {
             Ok(value) => Outcome::Value(value),
             Err(error) => Outcome::Failed(Arc::new(error)),
         })
@@ -147,27 +149,50 @@ where
     P: Source<K, Lookup: Hash>,
 {
     /// The call that ends this entry. The cache is not touched before it is polled.
-    fn call<F, Fut, T, E>(
+    #[inline]
+    fn call<F, Fut, T, A>(
         self,
         compute: F,
         into_outcome: fn(T) -> Outcome<V>,
-    ) -> impl Future<Output = Result<V, ComputeError<E>>>
+    ) -> impl Future<Output = A::Output>
     where
         F: FnOnce() -> Fut,
         Fut: Future<Output = T> + Send + 'static,
         T: 'static,
-        E: Send + Sync + 'static,
+        A: Answer<V>,
     {
         let engine = &self.cache.engine;
         let parts = Parts { store: &engine.store, hasher: &engine.hasher, ground: engine };
-        Call::new(parts, self.key, self.lifetime, compute, into_outcome)
+        Call::<_, _, _, _, _, _, _, A>::new(parts, self.key, self.lifetime, compute, into_outcome)
     }
 }
 
-fn value_or_panic<V>(computed: Result<V, ComputeError<Infallible>>) -> V {
-    match computed {
-        Ok(value) => value,
-        Err(error) => panic!("get_or_compute has no value to return: {error}"),
+/// The answer of a call that may fail: all of the result.
+struct Trying<E>(PhantomData<E>);
+
+impl<V, E: Send + Sync + 'static> Answer<V> for Trying<E> {
+    type Error = E;
+    type Output = Result<V, ComputeError<E>>;
+
+    #[inline]
+    fn answer(result: Self::Output) -> Self::Output {
+        result
+    }
+}
+
+/// The answer of a call that has no error to return.
+struct OrPanic;
+
+impl<V> Answer<V> for OrPanic {
+    type Error = Infallible;
+    type Output = V;
+
+    #[inline]
+    fn answer(result: Result<V, ComputeError<Infallible>>) -> V {
+        match result {
+            Ok(value) => value,
+            Err(error) => panic!("get_or_compute has no value to return: {error}"),
+        }
     }
 }
 

@@ -26,26 +26,19 @@ pub(crate) struct Reads {
 /// Counters in cache lines of their own: two, because lines are fetched in pairs.
 #[derive(Default)]
 #[repr(align(128))]
-struct Tally {
-    hits: AtomicU64,
-    misses: AtomicU64,
-    coalesced: AtomicU64,
-}
+struct Tally([AtomicU64; 3]);
 
 /// What is counted.
 #[derive(Clone, Copy)]
-enum Read {
+pub(crate) enum Read {
     Hit,
     Miss,
+    /// A miss that joined a running compute counts this too.
     Coalesced,
 }
 
 #[derive(Clone, Copy, Default)]
-struct Figures {
-    hits: u64,
-    misses: u64,
-    coalesced: u64,
-}
+struct Figures([u64; 3]);
 
 impl Reads {
     pub(crate) fn new() -> Self {
@@ -54,27 +47,21 @@ impl Reads {
     }
 
     #[inline]
-    pub(crate) fn hit(&self) {
-        self.add(Read::Hit);
-    }
-
-    #[inline]
-    pub(crate) fn miss(&self) {
-        self.add(Read::Miss);
-    }
-
-    #[inline]
-    pub(crate) fn coalesced(&self) {
-        self.add(Read::Coalesced);
+    pub(crate) fn add(&self, read: Read) {
+        match self.own.get(PLACE.get()) {
+            Some(tally) => add_alone(&tally.0[read as usize]),
+            None => self.add_first_or_shared(read),
+        }
     }
 
     pub(crate) fn snapshot(&self) -> Stats {
         let (now, reset) = (self.counted(), *self.reset.lock());
         // Of two resets at once the later may be seen with the earlier's count.
+        let since = |read: Read| now.0[read as usize].saturating_sub(reset.0[read as usize]);
         Stats {
-            hits: now.hits.saturating_sub(reset.hits),
-            misses: now.misses.saturating_sub(reset.misses),
-            coalesced: now.coalesced.saturating_sub(reset.coalesced),
+            hits: since(Read::Hit),
+            misses: since(Read::Miss),
+            coalesced: since(Read::Coalesced),
             ..Stats::default()
         }
     }
@@ -87,38 +74,19 @@ impl Reads {
     fn counted(&self) -> Figures {
         let mut figures = Figures::default();
         for tally in self.own.iter().chain([&self.shared]) {
-            figures.hits += tally.hits.load(Ordering::Relaxed);
-            figures.misses += tally.misses.load(Ordering::Relaxed);
-            figures.coalesced += tally.coalesced.load(Ordering::Relaxed);
+            for (figure, counter) in figures.0.iter_mut().zip(&tally.0) {
+                *figure += counter.load(Ordering::Relaxed);
+            }
         }
         figures
-    }
-
-    #[inline]
-    fn add(&self, read: Read) {
-        match self.own.get(PLACE.get()) {
-            Some(tally) => add_alone(tally.counter(read)),
-            None => self.add_first_or_shared(read),
-        }
     }
 
     #[cold]
     #[inline(never)]
     fn add_first_or_shared(&self, read: Read) {
         match self.own.get(take_place()) {
-            Some(tally) => add_alone(tally.counter(read)),
-            None => drop(self.shared.counter(read).fetch_add(1, Ordering::Relaxed)),
-        }
-    }
-}
-
-impl Tally {
-    #[inline]
-    fn counter(&self, read: Read) -> &AtomicU64 {
-        match read {
-            Read::Hit => &self.hits,
-            Read::Miss => &self.misses,
-            Read::Coalesced => &self.coalesced,
+            Some(tally) => add_alone(&tally.0[read as usize]),
+            None => drop(self.shared.0[read as usize].fetch_add(1, Ordering::Relaxed)),
         }
     }
 }
@@ -186,13 +154,13 @@ mod tests {
         for _ in 0..2 {
             thread::scope(|scope| {
                 for _ in 0..threads {
-                    scope.spawn(|| (0..1_000).for_each(|_| reads.hit()));
+                    scope.spawn(|| (0..1_000).for_each(|_| reads.add(Read::Hit)));
                 }
             });
         }
         assert_eq!(reads.snapshot().hits, 2 * 1_000 * threads as u64);
         reads.reset();
-        reads.miss();
+        reads.add(Read::Miss);
         assert_eq!((reads.snapshot().hits, reads.snapshot().misses), (0, 1));
     }
 
@@ -202,18 +170,18 @@ mod tests {
         struct Last;
         impl Drop for Last {
             fn drop(&mut self) {
-                READS.hit();
+                READS.add(Read::Hit);
             }
         }
         thread_local!(static LAST: Last = const { Last });
         // Destroyed after what was first used later, so one of both comes after the lease's end.
         thread::spawn(|| {
-            LAST.with(|_| READS.hit());
+            LAST.with(|_| READS.add(Read::Hit));
         })
         .join()
         .expect("the thread ends");
         thread::spawn(|| {
-            READS.hit();
+            READS.add(Read::Hit);
             LAST.with(|_| ());
         })
         .join()

@@ -76,6 +76,7 @@ impl<V> Flight<V> {
     /// Stores the outcome, if it is a value, and leaves the store.
     ///
     /// What is the user's is gone afterwards: `Shared` drops the rest, and must not see a panic.
+    #[inline]
     fn land(&mut self, mut outcome: Outcome<V>) -> Outcome<V> {
         if let Err(message) = self.drop_compute() {
             outcome.replace_by_panic(message);
@@ -106,11 +107,13 @@ impl<V> Future for Flight<V> {
     fn poll(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<Outcome<V>> {
         let flight = self.get_mut();
         flight.signal.polling();
-        Polling::note(Progress::Pending);
-        let Some(compute) = flight.compute.as_mut() else { return Poll::Pending };
+        let compute = flight.compute.as_mut().expect("a flight has a compute until it is over");
         let mut context = Context::from_waker(&flight.waker);
         let outcome = match contain(|| compute.as_mut().poll(&mut context)) {
-            Ok(Poll::Pending) => return Poll::Pending,
+            Ok(Poll::Pending) => {
+                Polling::note(Progress::Pending);
+                return Poll::Pending;
+            }
             Ok(Poll::Ready(outcome)) => outcome,
             Err(message) => Outcome::Panicked(message),
         };
@@ -139,6 +142,7 @@ pub(crate) struct FlightHandle<V> {
 
 impl<V: Clone + Send + Sync + 'static> FlightHandle<V> {
     /// A new flight, and its leader.
+    #[inline]
     pub(crate) fn new(
         ticket: Ticket,
         ground: Arc<dyn Ground<V>>,
@@ -152,6 +156,7 @@ impl<V: Clone + Send + Sync + 'static> FlightHandle<V> {
     }
 
     /// One more waiter, unless the last one has just left.
+    #[inline]
     pub(crate) fn join(&self) -> Option<Waiter<V>> {
         let signal = self.signal.upgrade()?;
         let share = Some(signal.content.join()?);
@@ -170,6 +175,7 @@ pub(crate) enum Launched<V> {
 
 impl<V: Clone + Send + Sync + 'static> Leader<V> {
     /// Makes the compute and polls it for the first time. A panic of `make` is the flight's outcome.
+    #[inline]
     pub(crate) fn launch<F>(
         self,
         make: impl FnOnce() -> F,
@@ -198,6 +204,7 @@ impl<V: Clone + Send + Sync + 'static> Leader<V> {
 }
 
 impl<V> Flight<V> {
+    #[inline]
     fn first_poll<F>(&mut self, make: impl FnOnce() -> F) -> Poll<Outcome<V>>
     where
         F: Future<Output = Outcome<V>> + Send + 'static,
@@ -261,6 +268,7 @@ impl<V: Clone + Send + Sync + 'static> Waiter<V> {
     }
 
     /// Notes which compute is left waiting here, if one is.
+    #[inline]
     fn depend(&mut self, polling: &Polling) -> Result<(), Closed> {
         if self.dependency.is_some() {
             return Ok(());
@@ -272,6 +280,7 @@ impl<V: Clone + Send + Sync + 'static> Waiter<V> {
 }
 
 impl<V> Waiter<V> {
+    #[inline]
     fn leave(&mut self) {
         self.dependency = None;
         self.signal.deregister(self.place.take());

@@ -20,6 +20,7 @@ use futures_util::FutureExt;
 
 use crate::expiry::Lifetime;
 use crate::key::Source;
+use crate::reads::Read;
 use crate::store::{Begun, KeyHash, Leftovers, Look, Store};
 use crate::sync::Arc;
 
@@ -33,10 +34,18 @@ pub(crate) struct Parts<'a, K, V, S, G> {
     pub(crate) ground: &'a Arc<G>,
 }
 
+/// What a call makes of its result.
+pub(crate) trait Answer<V> {
+    type Error: Send + Sync + 'static;
+    type Output;
+
+    fn answer(result: Result<V, ComputeError<Self::Error>>) -> Self::Output;
+}
+
 /// One compute call: resolves to the cached value, or to the outcome of one shared compute.
 ///
 /// Written out by hand, because an `async fn` in an `async fn` holds its arguments several times.
-pub(crate) struct Call<'a, K, V, S, G, P, F, T, E> {
+pub(crate) struct Call<'a, K, V, S, G, P, F, T, A> {
     parts: Parts<'a, K, V, S, G>,
     key: Key<K, P>,
     lifetime: Lifetime<V>,
@@ -47,7 +56,7 @@ pub(crate) struct Call<'a, K, V, S, G, P, F, T, E> {
     waiter: Option<Waiter<V>>,
     /// As a hit or a miss.
     is_counted: bool,
-    error: PhantomData<fn() -> E>,
+    answer: PhantomData<fn() -> A>,
 }
 
 enum Key<K, P> {
@@ -67,7 +76,8 @@ enum Entered<V> {
     Joins(Waiter<V>),
 }
 
-impl<'a, K, V, S, G, P, F, T, E> Call<'a, K, V, S, G, P, F, T, E> {
+impl<'a, K, V, S, G, P, F, T, A> Call<'a, K, V, S, G, P, F, T, A> {
+    #[inline]
     pub(crate) fn new(
         parts: Parts<'a, K, V, S, G>,
         key: P,
@@ -83,15 +93,15 @@ impl<'a, K, V, S, G, P, F, T, E> Call<'a, K, V, S, G, P, F, T, E> {
             into_outcome,
             waiter: None,
             is_counted: false,
-            error: PhantomData,
+            answer: PhantomData,
         }
     }
 }
 
 // Nothing in it is pinned: the compute itself is in a box.
-impl<K, V, S, G, P, F, T, E> Unpin for Call<'_, K, V, S, G, P, F, T, E> {}
+impl<K, V, S, G, P, F, T, A> Unpin for Call<'_, K, V, S, G, P, F, T, A> {}
 
-impl<K, V, S, G, P, F, Fut, T, E> Future for Call<'_, K, V, S, G, P, F, T, E>
+impl<K, V, S, G, P, F, Fut, T, A> Future for Call<'_, K, V, S, G, P, F, T, A>
 where
     K: Hash + Eq,
     V: Clone + Send + Sync + 'static,
@@ -101,10 +111,11 @@ where
     F: FnOnce() -> Fut,
     Fut: Future<Output = T> + Send + 'static,
     T: 'static,
-    E: Send + Sync + 'static,
+    A: Answer<V>,
 {
-    type Output = Result<V, ComputeError<E>>;
+    type Output = A::Output;
 
+    #[inline]
     fn poll(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
         let call = self.get_mut();
         loop {
@@ -115,7 +126,7 @@ where
                     awaited
                 }
                 None => match call.enter(context) {
-                    Entered::Hit(value) => return Poll::Ready(Ok(value)),
+                    Entered::Hit(value) => return Poll::Ready(A::answer(Ok(value))),
                     Entered::Ended(awaited) => awaited,
                     Entered::Leads(waiter) => {
                         call.waiter = Some(waiter);
@@ -127,7 +138,7 @@ where
                     }
                 },
             };
-            return Poll::Ready(match awaited {
+            return Poll::Ready(A::answer(match awaited {
                 Awaited::Outcome(Outcome::Value(value)) => Ok(value),
                 Awaited::Outcome(Outcome::Failed(error)) => match error.downcast() {
                     Ok(error) => Err(ComputeError::Failed(error)),
@@ -139,12 +150,12 @@ where
                     Err(ComputeError::Panicked(message))
                 }
                 Awaited::Recursive => Err(ComputeError::Recursive),
-            });
+            }));
         }
     }
 }
 
-impl<K, V, S, G, P, F, Fut, T, E> Call<'_, K, V, S, G, P, F, T, E>
+impl<K, V, S, G, P, F, Fut, T, A> Call<'_, K, V, S, G, P, F, T, A>
 where
     K: Hash + Eq,
     V: Clone + Send + Sync + 'static,
@@ -216,24 +227,26 @@ where
         }
     }
 
+    #[inline]
     fn hit(&mut self, value: V) -> Entered<V> {
         if !self.is_counted {
-            self.parts.store.reads().hit();
+            self.parts.store.reads().add(Read::Hit);
         }
         Entered::Hit(value)
     }
 
     fn joined(&mut self, waiter: Waiter<V>) -> Entered<V> {
         if !self.is_counted {
-            self.parts.store.reads().coalesced();
+            self.parts.store.reads().add(Read::Coalesced);
         }
         self.count_miss();
         Entered::Joins(waiter)
     }
 
+    #[inline]
     fn count_miss(&mut self) {
         if !self.is_counted {
-            self.parts.store.reads().miss();
+            self.parts.store.reads().add(Read::Miss);
         }
         self.is_counted = true;
     }

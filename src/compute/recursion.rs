@@ -29,6 +29,7 @@ pub(super) struct Polling(());
 
 impl Polling {
     /// Begins to poll; `None` if this thread is inside that very flight.
+    #[inline]
     pub(super) fn begin(signal: Arc<AnySignal>) -> Option<Self> {
         STACK.with_borrow_mut(|stack| {
             if stack.iter().any(|frame| is_same(&frame.signal, &signal)) {
@@ -40,6 +41,7 @@ impl Polling {
     }
 
     /// Called by the innermost flight itself, which only one handle can poll at a time.
+    #[inline]
     pub(super) fn note(progress: Progress) {
         STACK.with_borrow_mut(|stack| {
             if let Some(frame) = stack.last_mut() {
@@ -50,6 +52,7 @@ impl Polling {
 
     /// What the poll came to so far.
     #[expect(clippy::unused_self, reason = "there is a poll to ask about while it lives")]
+    #[inline]
     pub(super) fn progress(&self) -> Progress {
         let innermost = STACK.with_borrow(|stack| stack.last().map(|frame| frame.progress));
         innermost.unwrap_or(Progress::Untouched)
@@ -57,6 +60,7 @@ impl Polling {
 
     /// The flight whose compute polls this one.
     #[expect(clippy::unused_self, reason = "there is a poll to ask about while it lives")]
+    #[inline]
     pub(super) fn enclosing(&self) -> Option<Arc<AnySignal>> {
         STACK.with_borrow(|stack| {
             let outer = stack.len().checked_sub(2)?;

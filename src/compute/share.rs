@@ -1,20 +1,43 @@
 //! Share: how the callers of a flight come to share it, after its first poll.
 
+use std::future::Future;
 use std::mem;
+use std::pin::Pin;
 use std::task::{Context, Poll, Waker};
 
 use futures_util::FutureExt;
-use futures_util::future::{Either, Ready, Shared, WeakShared, ready};
+use futures_util::future::{Either, Shared, WeakShared};
 
-use crate::sync::Mutex;
+use crate::sync::{AtomicBool, Mutex, Ordering};
 
 use super::flight::{Flight, Outcome};
+use super::recursion::Polling;
+use super::signal::Progress;
 
 /// A flight after its first poll; or what that came to, for those who joined during it.
-pub(super) type Shareable<V> = Either<Flight<V>, Ready<Outcome<V>>>;
+pub(super) type Shareable<V> = Either<Flight<V>, Landed<V>>;
+
+/// An outcome that is there. Whoever takes it first wakes all: others may have found it busy.
+pub(super) struct Landed<V>(Option<Outcome<V>>);
+
+impl<V> Unpin for Landed<V> {}
+
+impl<V> Future for Landed<V> {
+    type Output = Outcome<V>;
+
+    fn poll(mut self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<Outcome<V>> {
+        Polling::note(Progress::Done);
+        Poll::Ready(self.0.take().expect("a future is not polled after its end"))
+    }
+}
 
 /// Where a flight stands.
-pub(super) struct Stage<V>(Mutex<Sharing<V>>);
+pub(super) struct Stage<V> {
+    sharing: Mutex<Sharing<V>>,
+    /// Whether anybody joined the leader. Set under the shard's lock, which the leader has taken once
+    /// more before it looks.
+    is_joined: AtomicBool,
+}
 
 enum Sharing<V> {
     /// The leader polls it for the first time; so many others wait for the end of that.
@@ -36,14 +59,16 @@ pub(super) enum Share<V> {
 
 impl<V> Default for Stage<V> {
     fn default() -> Self {
-        Self(Mutex::new(Sharing::NotYet { waiting: 0 }))
+        let sharing = Mutex::new(Sharing::NotYet { waiting: 0 });
+        Self { sharing, is_joined: AtomicBool::new(false) }
     }
 }
 
 impl<V> Stage<V> {
     /// A share for one more waiter; `None` if the last one has just left.
     pub(super) fn join(&self) -> Option<Share<V>> {
-        match &mut *self.0.lock() {
+        self.is_joined.store(true, Ordering::Relaxed);
+        match &mut *self.sharing.lock() {
             Sharing::NotYet { waiting } => {
                 *waiting += 1;
                 Some(Share::Owed)
@@ -56,7 +81,7 @@ impl<V> Stage<V> {
 
     /// Ends the first poll: from now on the flight is shared.
     pub(super) fn share(&self, shared: &Shared<Shareable<V>>) {
-        let mut sharing = self.0.lock();
+        let mut sharing = self.sharing.lock();
         *sharing = match *sharing {
             Sharing::NotYet { waiting: owed @ 1.. } => {
                 Sharing::Owed { shared: shared.clone(), owed }
@@ -66,20 +91,20 @@ impl<V> Stage<V> {
     }
 
     /// Ends the first poll, which came to an outcome. Nobody joins any more.
+    #[inline]
     pub(super) fn end(&self, outcome: &Outcome<V>)
     where
         V: Clone,
     {
-        if matches!(*self.0.lock(), Sharing::NotYet { waiting: 0 }) {
-            return;
+        if self.is_joined.load(Ordering::Relaxed) {
+            // The user's `clone`, under no lock.
+            self.share(&Shareable::Right(Landed(Some(outcome.clone()))).shared());
         }
-        // The user's `clone`, under no lock.
-        self.share(&Shareable::Right(ready(outcome.clone())).shared());
     }
 
     /// Hands the share that is owed to one waiter over, if the first poll is at its end.
     fn claim(&self) -> Option<Shared<Shareable<V>>> {
-        let mut sharing = self.0.lock();
+        let mut sharing = self.sharing.lock();
         let Sharing::Owed { shared, owed } = &mut *sharing else { return None };
         *owed -= 1;
         if *owed > 0 {
@@ -93,7 +118,7 @@ impl<V> Stage<V> {
     /// Gives up the share that is owed to one waiter. What is returned is to be dropped: perhaps
     /// nobody else holds the flight.
     pub(super) fn forgo(&self) -> Option<Shared<Shareable<V>>> {
-        if let Sharing::NotYet { waiting } = &mut *self.0.lock() {
+        if let Sharing::NotYet { waiting } = &mut *self.sharing.lock() {
             *waiting -= 1;
             return None;
         }
@@ -109,6 +134,7 @@ impl<V> Sharing<V> {
 
 impl<V: Clone> Share<V> {
     /// Polls the flight, if its first poll is at its end. All waking goes through its signal.
+    #[inline]
     pub(super) fn poll(&mut self, stage: &Stage<V>) -> Poll<Outcome<V>> {
         if let Self::Owed = self {
             let Some(shared) = stage.claim() else { return Poll::Pending };
@@ -118,5 +144,39 @@ impl<V: Clone> Share<V> {
             Self::Owed => Poll::Pending,
             Self::Taken(shared) => shared.poll_unpin(&mut Context::from_waker(Waker::noop())),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::task::Wake;
+
+    use crate::sync::Arc;
+
+    use super::super::signal::Signal;
+    use super::*;
+
+    struct Count(Mutex<u32>);
+
+    impl Wake for Count {
+        fn wake(self: Arc<Self>) {
+            *self.0.lock() += 1;
+        }
+    }
+
+    #[test]
+    fn whoever_takes_the_outcome_of_a_first_poll_wakes_those_who_found_it_busy() {
+        let signal: Arc<Signal<Stage<u32>>> = Arc::default();
+        let mut share = signal.content.join().expect("a flight that begins can be joined");
+        let busy = signal.content.join().expect("also by a second one");
+        let wakes = Arc::new(Count(Mutex::new(0)));
+        signal.register(&mut None, &Arc::clone(&wakes).into());
+        signal.content.end(&Outcome::Value(7));
+        let polling = Polling::begin(Arc::<Signal<Stage<u32>>>::clone(&signal));
+        assert!(matches!(share.poll(&signal.content), Poll::Ready(Outcome::Value(7))));
+        assert_eq!(*wakes.0.lock(), 0, "not before the share is let go of");
+        drop(polling);
+        assert_eq!(*wakes.0.lock(), 1);
+        drop((share, busy));
     }
 }

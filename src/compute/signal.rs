@@ -61,6 +61,7 @@ impl<C: ?Sized> Signal<C> {
     }
 
     /// Whether polling the flight now can bring anything.
+    #[inline]
     pub(super) fn is_worth_polling(&self) -> bool {
         self.state.load(Ordering::SeqCst) & (WOKEN | DONE) != 0
     }
@@ -87,12 +88,14 @@ impl<C: ?Sized> Signal<C> {
     }
 
     /// A handle begins to poll: wakes from here on are noted.
+    #[inline]
     pub(super) fn polling(&self) {
         // A swap, to see what came before the wake that it takes note of.
         self.state.swap(POLLING, Ordering::SeqCst);
     }
 
     /// A handle has let go of `Shared`.
+    #[inline]
     pub(super) fn polled(&self, progress: Progress) {
         match progress {
             Progress::Untouched => {}

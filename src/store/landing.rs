@@ -26,6 +26,7 @@ pub(crate) enum Begun<K, V, J, L> {
 
 impl<K: Eq, V: Clone, F> Store<K, V, F> {
     /// Looks again, now as a writer: the value, or the running flight, or else a new one.
+    #[inline]
     pub(crate) fn begin<J, L>(
         &self,
         hash: KeyHash,
@@ -58,6 +59,7 @@ impl<K: Eq, V: Clone, F> Store<K, V, F> {
     }
 
     /// Stores the value of a flight, unless a write came first. Returns the deadline if it did.
+    #[inline]
     pub(crate) fn land(
         &self,
         ticket: Ticket,

@@ -30,7 +30,7 @@ use hashbrown::Equivalent;
 use crate::clock::{Clock, Reading};
 use crate::expiry::Ttl;
 use crate::panic::Postponed;
-use crate::reads::Reads;
+use crate::reads::{Read, Reads};
 use crate::stats::Stats;
 use crate::sync::{RwLock, cores};
 
@@ -44,7 +44,7 @@ const ENTRIES_PER_SHARD: usize = 512;
 const SHARDS_PER_CORE: usize = 4;
 /// A table with entries in this many of eight places is filled well: removals soon leave so many marks
 /// in a fuller one that it has to be renewed.
-const FILLED_EIGHTHS: usize = 5;
+const FILLED_EIGHTHS: usize = 6;
 /// How many entries a sweep looks at, and an iteration copies, before it lets others at the shard.
 const BATCH: usize = 128;
 
@@ -143,11 +143,10 @@ impl<K, V, F> Store<K, V, F> {
         hash.pick(self.shards.len())
     }
 
-    /// Counts a miss, and removes what was found expired.
+    /// Removes what a request found expired.
     #[cold]
     #[inline(never)]
-    fn miss_expired<Q: Equivalent<K> + ?Sized>(&self, hash: KeyHash, key: &Q) {
-        self.reads.miss();
+    fn remove_expired<Q: Equivalent<K> + ?Sized>(&self, hash: KeyHash, key: &Q) {
         let mut removed = Leftovers::new();
         let mut shard = self.shard(hash).write();
         let now = self.clock.exact_reading();
@@ -175,21 +174,17 @@ impl<K, V: Clone, F> Store<K, V, F> {
     #[inline]
     pub(crate) fn get<Q: Equivalent<K> + ?Sized>(&self, hash: KeyHash, key: &Q) -> Option<V> {
         let shard = self.shard(hash).read();
-        match shard.find(hash, key) {
-            Some(entry) if !self.clock.has_passed(entry.deadline) => {
-                self.reads.hit();
-                Some(entry.value.clone())
-            }
-            None => {
-                self.reads.miss();
-                None
-            }
-            Some(_) => {
-                drop(shard);
-                self.miss_expired(hash, key);
-                None
-            }
+        let (value, has_expired) = match shard.find(hash, key) {
+            None => (None, false),
+            Some(entry) if self.clock.has_passed(entry.deadline) => (None, true),
+            Some(entry) => (Some(entry.value.clone()), false),
+        };
+        drop(shard);
+        self.reads.add(if value.is_some() { Read::Hit } else { Read::Miss });
+        if has_expired {
+            self.remove_expired(hash, key);
         }
+        value
     }
 
     /// The fresh value and its version; counts nothing.

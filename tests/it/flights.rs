@@ -1216,6 +1216,38 @@ fn threads_that_ask_at_once_begin_one_compute_for_each_key() {
 }
 
 #[test]
+fn all_who_join_during_a_first_poll_get_its_outcome() {
+    const ROUNDS: u64 = 3_000;
+    const THREADS: u64 = 4;
+    in_time(|| {
+        let cache = new_cache();
+        let barrier = Arc::new(Barrier::new(THREADS as usize));
+        let threads = (0..THREADS).map(|_| {
+            let (cache, barrier) = (cache.clone(), Arc::clone(&barrier));
+            thread::spawn(move || {
+                for round in 0..ROUNDS {
+                    barrier.wait();
+                    let observer = cache.clone();
+                    // Over in one poll, which goes on until all others wait for its end.
+                    let compute = move || async move {
+                        while observer.stats().coalesced < (round + 1) * (THREADS - 1) {
+                            thread::yield_now();
+                        }
+                        Arc::new(7)
+                    };
+                    let key = u32::try_from(round).expect("a small number");
+                    assert_eq!(*wait(cache.get_or_compute(key, compute)), 7);
+                }
+            })
+        });
+        for thread in threads.collect::<Vec<_>>() {
+            thread.join().expect("no panic");
+        }
+        check(&cache, 0);
+    });
+}
+
+#[test]
 fn no_wake_is_lost_when_threads_poll_one_compute() {
     const ROUNDS: u32 = 400;
     const CALLERS: usize = 3;
