@@ -1217,8 +1217,8 @@ fn threads_that_ask_at_once_begin_one_compute_for_each_key() {
 
 #[test]
 fn all_who_join_during_a_first_poll_get_its_outcome() {
-    const ROUNDS: u64 = 3_000;
-    const THREADS: u64 = 4;
+    const ROUNDS: u32 = 3_000;
+    const THREADS: u32 = 4;
     in_time(|| {
         let cache = new_cache();
         let barrier = Arc::new(Barrier::new(THREADS as usize));
@@ -1230,13 +1230,13 @@ fn all_who_join_during_a_first_poll_get_its_outcome() {
                     let observer = cache.clone();
                     // Over in one poll, which goes on until all others wait for its end.
                     let compute = move || async move {
-                        while observer.stats().coalesced < (round + 1) * (THREADS - 1) {
+                        let all = u64::from((round + 1) * (THREADS - 1));
+                        while observer.stats().coalesced < all {
                             thread::yield_now();
                         }
                         Arc::new(7)
                     };
-                    let key = u32::try_from(round).expect("a small number");
-                    assert_eq!(*wait(cache.get_or_compute(key, compute)), 7);
+                    assert_eq!(*wait(cache.get_or_compute(round, compute)), 7);
                 }
             })
         });
