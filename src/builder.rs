@@ -58,7 +58,8 @@ impl<K, V, S> CacheBuilder<K, V, S> {
     ///
     /// `Duration::ZERO`: values are stored but never readable, so only computes that run at the
     /// same time are shared. A time too long for the clock (584 years), `Duration::MAX` included:
-    /// never expires.
+    /// never expires. A time of a minute or more may end some milliseconds early, see
+    /// [choosing the TTL](crate#choosing-the-ttl-and-the-size).
     pub fn ttl(mut self, ttl: Duration) -> Self {
         self.ttl = ttl;
         self
