@@ -16,6 +16,9 @@ pub(crate) struct Leftovers<K, V> {
 }
 
 impl<K, V> Leftovers<K, V> {
+    /// Whether anything happens when they are dropped. If not, they need not be kept.
+    const MATTER: bool = needs_drop::<K>() || needs_drop::<V>();
+
     #[inline]
     pub(crate) const fn new() -> Self {
         Self { entry: None, key: None, entries: Vec::new(), keys: Vec::new() }
@@ -23,6 +26,9 @@ impl<K, V> Leftovers<K, V> {
 
     #[inline]
     pub(super) fn entry(&mut self, key: K, value: V) {
+        if !Self::MATTER {
+            return;
+        }
         match self.entry {
             None => self.entry = Some((key, value)),
             Some(_) => self.entries.push((key, value)),
@@ -31,6 +37,9 @@ impl<K, V> Leftovers<K, V> {
 
     #[inline]
     pub(super) fn key(&mut self, key: K) {
+        if !Self::MATTER {
+            return;
+        }
         match self.key {
             None => self.key = Some(key),
             Some(_) => self.keys.push(key),
@@ -50,7 +59,7 @@ impl<K, V> Leftovers<K, V> {
 impl<K, V> Drop for Leftovers<K, V> {
     #[inline]
     fn drop(&mut self) {
-        if needs_drop::<K>() || needs_drop::<V>() {
+        if Self::MATTER {
             self.clear();
         }
     }
