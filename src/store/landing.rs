@@ -3,8 +3,9 @@
 use crate::clock::Tick;
 use crate::expiry::Ttl;
 
+use super::entry::Item;
 use super::leftovers::Leftovers;
-use super::shard::{Item, Put};
+use super::shard::Put;
 use super::{KeyHash, Store};
 
 /// Names a flight: stored under its generation, a late outcome finds nothing.
@@ -79,7 +80,9 @@ impl<K: Eq, V: Clone, F> Store<K, V, F> {
                 return None;
             };
             item = Item::new(hash, key, value.take().expect("a value is stored once"));
-            let deadline = ttl.deadline(self.reading_for(&shard, ttl).tick());
+            // By the clock that other writes of such a TTL go by, so that deadlines come in order.
+            let stored = if ttl.is_long() { self.clock.reading().tick() } else { now.tick() };
+            let deadline = ttl.deadline(stored);
             match self.put(&mut shard, &mut item, deadline, &now, place.take(), removed) {
                 Put::Stored | Put::Replaced(_) => {
                     shard.stats.compute_time += now.tick().since(begun);

@@ -7,6 +7,7 @@
 mod arrivals;
 mod bound;
 mod digest;
+mod entry;
 mod flights;
 mod landing;
 mod leftovers;
@@ -20,9 +21,10 @@ mod wheel;
 mod writes;
 
 pub(crate) use digest::KeyHash;
+pub(crate) use entry::Version;
 pub(crate) use landing::{Begun, Ticket};
 pub(crate) use leftovers::Leftovers;
-pub(crate) use shard::{Copies, Version};
+pub(crate) use shard::Copies;
 pub(crate) use sweep::Sweep;
 
 use hashbrown::Equivalent;

@@ -14,9 +14,10 @@ use crate::stats::Stats;
 use super::arrivals::Token;
 use super::bound::Place;
 use super::digest::{Digest, KeyHash};
+use super::entry::{Entry, Item, Version};
 use super::flights::Flights;
 use super::leftovers::{Leftovers, drop_entries};
-use super::roster::{Due, Examined, Roster};
+use super::roster::{Examined, Roster};
 
 /// How many entries that may be due an insert looks at for one that has expired, before it evicts.
 const ROOM_BUDGET: usize = 32;
@@ -30,81 +31,6 @@ const SHRINK_LIMIT: usize = 1024;
 
 /// A table with entries in up to this many of 16 places is kept as large as it is.
 const FULL_SIXTEENTHS: usize = 13;
-
-/// The hot part of an entry: what a hit touches.
-pub(super) struct Entry<K, V> {
-    pub(super) deadline: Tick,
-    token: Token,
-    pub(super) version: Version,
-    pub(super) key: K,
-    pub(super) value: V,
-}
-
-/// Which value of an entry this is: different for each that is stored in the shard, until the number
-/// wraps. One bit tells whether the deadline has moved since the entry came.
-#[derive(Clone, Copy, PartialEq, Eq)]
-pub(crate) struct Version(u32);
-
-impl Version {
-    const MOVED: u32 = 1 << 31;
-
-    fn next(&mut self) -> Self {
-        self.0 = self.0.wrapping_add(1) & !Self::MOVED;
-        *self
-    }
-
-    fn moved(self) -> Self {
-        Self(self.0 | Self::MOVED)
-    }
-
-    fn was_moved(self) -> bool {
-        self.0 & Self::MOVED != 0
-    }
-}
-
-impl<K, V> Entry<K, V> {
-    #[inline]
-    fn overwrite(&mut self, value: V, deadline: Tick, version: Version, roster: &mut Roster) -> V {
-        self.version = version.moved();
-        // No alarm is later than its deadline: if that only moves later, it is left for the alarm to
-        // find, and nothing else is touched.
-        if deadline < self.deadline {
-            roster.bring_forward(self.token, deadline);
-        }
-        self.deadline = deadline;
-        mem::replace(&mut self.value, value)
-    }
-
-    fn due(&self) -> Due {
-        Due { deadline: self.deadline, was_moved: self.version.was_moved() }
-    }
-}
-
-/// What is to be stored. The caller keeps it until it is: if the user's `Eq` panics, key and value are
-/// dropped when no lock is held.
-pub(super) struct Item<K, V> {
-    hash: KeyHash,
-    key: Option<K>,
-    value: Option<V>,
-}
-
-impl<K, V> Item<K, V> {
-    #[inline]
-    pub(super) fn new(hash: KeyHash, key: K, value: V) -> Self {
-        Self { hash, key: Some(key), value: Some(value) }
-    }
-
-    #[inline]
-    pub(super) fn key(&self) -> &K {
-        self.key.as_ref().expect("an item is stored once")
-    }
-
-    #[inline]
-    pub(super) fn take(&mut self) -> (K, V) {
-        let item = self.key.take().zip(self.value.take());
-        item.expect("an item is stored once")
-    }
-}
 
 /// What became of an item that was to be stored.
 pub(super) enum Put<V> {
@@ -166,7 +92,7 @@ impl<K, V, F> Shard<K, V, F> {
             table: HashTable::new(),
             roster: Roster::new(),
             flights: Flights::new(),
-            last_version: Version(0),
+            last_version: Version::default(),
             initial_capacity: 0,
             stats: Stats::default(),
         }

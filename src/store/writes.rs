@@ -6,8 +6,9 @@ use crate::clock::{Reading, Tick};
 use crate::expiry::Ttl;
 
 use super::bound::Place;
+use super::entry::{Item, Version};
 use super::leftovers::Leftovers;
-use super::shard::{Item, Put, Shard, Version};
+use super::shard::{Put, Shard};
 use super::{KeyHash, Store};
 
 impl<K: Eq, V, F> Store<K, V, F> {

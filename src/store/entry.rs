@@ -1,0 +1,92 @@
+//! Entry: what a shard's table holds, and what is to become one.
+
+use std::mem;
+
+use crate::clock::Tick;
+
+use super::arrivals::Token;
+use super::digest::KeyHash;
+use super::roster::{Due, Roster};
+
+/// The hot part of an entry: what a hit touches.
+pub(super) struct Entry<K, V> {
+    pub(super) deadline: Tick,
+    pub(super) token: Token,
+    pub(super) version: Version,
+    pub(super) key: K,
+    pub(super) value: V,
+}
+
+/// Which value of an entry this is: different for each that is stored in the shard, until the number
+/// wraps. One bit tells whether the deadline has moved since the entry came.
+#[derive(Clone, Copy, Default, PartialEq, Eq)]
+pub(crate) struct Version(u32);
+
+impl Version {
+    const MOVED: u32 = 1 << 31;
+
+    #[inline]
+    pub(super) fn next(&mut self) -> Self {
+        self.0 = self.0.wrapping_add(1) & !Self::MOVED;
+        *self
+    }
+
+    fn moved(self) -> Self {
+        Self(self.0 | Self::MOVED)
+    }
+
+    fn was_moved(self) -> bool {
+        self.0 & Self::MOVED != 0
+    }
+}
+
+impl<K, V> Entry<K, V> {
+    /// Puts another value in its place; returns the old one.
+    #[inline]
+    pub(super) fn overwrite(
+        &mut self,
+        value: V,
+        deadline: Tick,
+        version: Version,
+        roster: &mut Roster,
+    ) -> V {
+        self.version = version.moved();
+        // No alarm is later than its deadline: if that only moves later, it is left for the alarm to
+        // find, and nothing else is touched.
+        if deadline < self.deadline {
+            roster.bring_forward(self.token, deadline);
+        }
+        self.deadline = deadline;
+        mem::replace(&mut self.value, value)
+    }
+
+    pub(super) fn due(&self) -> Due {
+        Due { deadline: self.deadline, was_moved: self.version.was_moved() }
+    }
+}
+
+/// What is to be stored. The caller keeps it until it is: if the user's `Eq` panics, key and value are
+/// dropped when no lock is held.
+pub(super) struct Item<K, V> {
+    pub(super) hash: KeyHash,
+    pub(super) key: Option<K>,
+    pub(super) value: Option<V>,
+}
+
+impl<K, V> Item<K, V> {
+    #[inline]
+    pub(super) fn new(hash: KeyHash, key: K, value: V) -> Self {
+        Self { hash, key: Some(key), value: Some(value) }
+    }
+
+    #[inline]
+    pub(super) fn key(&self) -> &K {
+        self.key.as_ref().expect("an item is stored once")
+    }
+
+    #[inline]
+    pub(super) fn take(&mut self) -> (K, V) {
+        let item = self.key.take().zip(self.value.take());
+        item.expect("an item is stored once")
+    }
+}
