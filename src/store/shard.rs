@@ -242,13 +242,18 @@ impl<K, V, F> Shard<K, V, F> {
         if buckets < SHRINK_LIMIT || len > buckets / 16 * FULL_SIXTEENTHS {
             return;
         }
-        let mut table = HashTable::with_capacity(self.table.num_buckets() / 8 * 7);
+        drop(self.rebuild_table(buckets / 8 * 7));
+    }
+
+    /// Moves all entries to a table with this capacity. Returns the old one, empty.
+    fn rebuild_table(&mut self, capacity: usize) -> HashTable<Entry<K, V>> {
+        let mut table = HashTable::with_capacity(capacity);
         let roster = &self.roster;
         let rehash = |entry: &Entry<K, V>| roster.digest(entry.token).spread();
         for entry in self.table.drain() {
             table.insert_unique(rehash(&entry), entry, rehash);
         }
-        self.table = table;
+        mem::replace(&mut self.table, table)
     }
 
     /// Counts an entry that expired as soon as it was stored.
@@ -374,12 +379,11 @@ impl<K, V, F> Shard<K, V, F> {
         if len == 0 && self.initial_capacity == 0 {
             return Some(self.take_entries());
         }
-        if len <= SHRINK_LIMIT {
-            let roster = &self.roster;
-            let kept = self.initial_capacity.max(len * 2);
-            self.table.shrink_to(kept, |entry| roster.digest(entry.token).spread());
+        if len > SHRINK_LIMIT {
+            return None;
         }
-        None
+        let table = self.rebuild_table(self.initial_capacity.max(len * 2));
+        Some(Spent { table, roster: Roster::new(), flights: Flights::new() })
     }
 
     /// Takes everything out, flights included.
