@@ -12,7 +12,7 @@ use crate::stats::Stats;
 use crate::sync::{AtomicU64, Mutex, Ordering, cores};
 
 /// Programs mostly have about as many threads as cores; some have a few more.
-const PLACES_PER_CORE: usize = 4;
+const PLACES_PER_CORE: usize = 2;
 
 /// The counters of one cache.
 pub(crate) struct Reads {

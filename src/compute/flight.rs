@@ -174,6 +174,27 @@ pub(crate) enum Launched<V> {
 }
 
 impl<V: Clone + Send + Sync + 'static> Leader<V> {
+    /// Makes the compute, and leaves the first poll to whoever waits.
+    pub(crate) fn share<F>(self, make: impl FnOnce() -> F) -> Waiter<V>
+    where
+        F: Future<Output = Outcome<V>> + Send + 'static,
+    {
+        let Self(mut flight) = self;
+        let signal = Arc::clone(&flight.signal);
+        // Inside the flight: a closure that asks for its own key is told so.
+        let polling = Polling::begin(Arc::<Signal<Stage<V>>>::clone(&signal));
+        flight.compute = Some(match contain(make) {
+            Ok(compute) => compute.boxed(),
+            Err(message) => std::future::ready(Outcome::Panicked(message)).boxed(),
+        });
+        drop(polling);
+        let waker = flight.waker.clone();
+        let shared = Shareable::Left(flight).shared();
+        signal.content.share(&shared);
+        waker.wake();
+        Waiter { signal, share: Some(Share::Taken(shared)), place: None, dependency: None }
+    }
+
     /// Makes the compute and polls it for the first time. A panic of `make` is the flight's outcome.
     #[inline]
     pub(crate) fn launch<F>(
@@ -188,6 +209,7 @@ impl<V: Clone + Send + Sync + 'static> Leader<V> {
         // Inside the flight: a closure that asks for its own key is told so. At the end of this scope
         // the signal is told how far it came, when all is ready for those who are then woken.
         let polling = Polling::begin(Arc::<Signal<Stage<V>>>::clone(&flight.signal));
+        let polling = polling.expect("a new flight is not polled yet");
         if let Poll::Ready(outcome) = flight.first_poll(make) {
             flight.signal.content.end(&outcome);
             return Launched::Ended(Awaited::Outcome(outcome));
@@ -198,8 +220,10 @@ impl<V: Clone + Send + Sync + 'static> Leader<V> {
         let share = Some(Share::Taken(shared));
         let mut waiter = Waiter { signal, share, place: None, dependency: None };
         waiter.signal.register(&mut waiter.place, context.waker());
-        let closed = polling.is_some_and(|polling| waiter.depend(&polling).is_err());
-        if closed { Launched::Ended(Awaited::Recursive) } else { Launched::UnderWay(waiter) }
+        match waiter.depend(&polling) {
+            Ok(()) => Launched::UnderWay(waiter),
+            Err(Closed) => Launched::Ended(Awaited::Recursive),
+        }
     }
 }
 

@@ -216,10 +216,15 @@ where
                 self.count_miss();
                 let make = self.make.take().expect("a call leads once");
                 let into_outcome = self.into_outcome;
-                let launched = leader.launch(|| make().map(into_outcome), context);
-                // Not before: it may take long, ask for the key, or panic.
-                drop(removed);
-                match launched {
+                let make = || make().map(into_outcome);
+                if !removed.is_empty() {
+                    // Dropped when others can drive the compute, because it may take long, ask for the
+                    // key, or panic; and before the first poll, which may need what it holds.
+                    let waiter = leader.share(make);
+                    drop(removed);
+                    return Entered::Joins(waiter);
+                }
+                match leader.launch(make, context) {
                     Launched::Ended(awaited) => Entered::Ended(awaited),
                     Launched::UnderWay(waiter) => Entered::Leads(waiter),
                 }

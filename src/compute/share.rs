@@ -8,6 +8,7 @@ use std::task::{Context, Poll, Waker};
 use futures_util::FutureExt;
 use futures_util::future::{Either, Shared, WeakShared};
 
+use crate::panic::contain;
 use crate::sync::{AtomicBool, Mutex, Ordering};
 
 use super::flight::{Flight, Outcome};
@@ -46,8 +47,6 @@ enum Sharing<V> {
     Owed { shared: Shared<Shareable<V>>, owed: usize },
     /// Held by its waiters only.
     Held(WeakShared<Shareable<V>>),
-    /// Nobody can join any more.
-    Over,
 }
 
 /// One waiter's share.
@@ -75,7 +74,6 @@ impl<V> Stage<V> {
             }
             Sharing::Owed { shared, .. } => Some(Share::Taken(shared.clone())),
             Sharing::Held(shared) => shared.upgrade().map(Share::Taken),
-            Sharing::Over => None,
         }
     }
 
@@ -97,8 +95,12 @@ impl<V> Stage<V> {
         V: Clone,
     {
         if self.is_joined.load(Ordering::Relaxed) {
-            // The user's `clone`, under no lock.
-            self.share(&Shareable::Right(Landed(Some(outcome.clone()))).shared());
+            // The user's `clone`, under no lock. If it panics, that is what the others are told.
+            let copy = contain(|| outcome.clone()).unwrap_or_else(Outcome::Panicked);
+            let shared = Shareable::Right(Landed(Some(copy))).shared();
+            self.share(&shared);
+            // Perhaps nobody waits any more: a destructor's panic is not the leader's.
+            let _ = contain(|| drop(shared));
         }
     }
 
@@ -128,7 +130,7 @@ impl<V> Stage<V> {
 
 impl<V> Sharing<V> {
     fn held(shared: &Shared<Shareable<V>>) -> Self {
-        shared.downgrade().map_or(Self::Over, Self::Held)
+        Self::Held(shared.downgrade().expect("what was not polled is not over"))
     }
 }
 

@@ -71,6 +71,7 @@ impl<K: Eq, V: Clone, F> Store<K, V, F> {
         let Ticket { hash, generation, begun } = ticket;
         let (mut value, mut place) = (Some(value), None);
         loop {
+            // Declared first, so dropped last: under no lock.
             let mut item;
             let mut shard = self.shard(hash).write();
             let now = self.clock.exact_reading();
@@ -103,9 +104,9 @@ impl<K: Eq, V: Clone, F> Store<K, V, F> {
     pub(crate) fn ground(&self, ticket: Ticket, failed: bool) {
         let Ticket { hash, generation, begun } = ticket;
         let mut shard = self.shard(hash).write();
+        let ended = shard.flights.end(hash, generation);
         shard.stats.compute_failures += u64::from(failed);
         shard.stats.compute_time += self.clock.now().since(begun);
-        let ended = shard.flights.end(hash, generation);
         drop(shard);
         drop(ended);
     }

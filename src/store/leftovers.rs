@@ -46,6 +46,10 @@ impl<K, V> Leftovers<K, V> {
         }
     }
 
+    pub(crate) fn is_empty(&self) -> bool {
+        self.entry.is_none() && self.key.is_none()
+    }
+
     /// Drops what is held and keeps the room for more.
     pub(crate) fn clear(&mut self) {
         let mut postponed = Postponed::default();

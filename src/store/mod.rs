@@ -39,7 +39,7 @@ use crate::sync::{RwLock, cores};
 use bound::Bound;
 use shard::Shard;
 
-/// A bounded cache has one shard for this many entries, and up to twice as many have one in all:
+/// A small cache has about one shard for this many entries, and up to twice as many have one in all:
 /// there the order of eviction is exact.
 const ENTRIES_PER_SHARD: usize = 512;
 /// Threads that write at once rarely meet when there are this many shards for each.

@@ -30,11 +30,11 @@ impl<K, V, F> Store<K, V, F> {
         let (later, earlier) = (self.index(hash) + 1..self.shards.len(), 0..self.index(hash));
         for index in later.chain(earlier) {
             let mut shard = self.shards[index].0.write();
-            let now = self.clock.now();
+            let now = self.clock.exact_reading();
             if let Some(place) = self.bound.reserve() {
                 return Some(place);
             }
-            if shard.expire_any(now, removed) || shard.evict_any(removed) {
+            if shard.expire_any(now.tick(), removed) || shard.evict_any(&now, removed) {
                 return Some(self.bound.vacated());
             }
         }

@@ -7,6 +7,9 @@ use super::digest::Digest;
 use super::run::Run;
 use super::wheel::Wheel;
 
+/// How many entries of the run a look passes over, at most.
+const PASSED_AT_ONCE: usize = 64;
+
 /// Arrivals, and two ways to know who is due: the run for those whose deadlines came in order, and
 /// the wheel for the others.
 pub(super) struct Roster {
@@ -122,6 +125,7 @@ impl Roster {
         now: Tick,
         look: impl FnOnce(Token, Digest) -> Due,
     ) -> Option<Examined> {
+        self.pass_armed(now);
         if let Some(token) = self.run.due(now) {
             return Some(self.examine_first_of_run(token, now, look));
         }
@@ -136,21 +140,31 @@ impl Roster {
         Some(Examined::Alive)
     }
 
+    /// Passes over the first of the run that the wheel cares for, and that are not due: that is cheaper
+    /// than to look at them.
+    fn pass_armed(&mut self, now: Tick) {
+        for _ in 0..PASSED_AT_ONCE {
+            let Some(token) = self.run.due(now) else { return };
+            if !self.wheel.is_armed(token) || self.wheel.alarm(token) <= now {
+                return;
+            }
+            self.run.pass(token, &self.arrivals);
+        }
+    }
+
     fn examine_first_of_run(
         &mut self,
         token: Token,
         now: Tick,
         look: impl FnOnce(Token, Digest) -> Due,
     ) -> Examined {
-        if self.wheel.is_armed(token) {
-            self.run.pass(token, &self.arrivals);
-            return Examined::Alive;
-        }
         let Due { deadline, was_moved } = look(token, self.arrivals.digest(token));
         if deadline <= now {
             return Examined::Over(token);
         }
-        if was_moved || deadline == Tick::NEVER {
+        if self.wheel.is_armed(token) {
+            self.run.pass(token, &self.arrivals);
+        } else if was_moved || deadline == Tick::NEVER {
             self.run.pass(token, &self.arrivals);
             self.wheel.arm(token, deadline);
         } else {

@@ -1,7 +1,7 @@
 //! Run: the entries whose deadlines came in order, as the last stretch of the arrivals.
 //!
 //! Where all entries live equally long, who came first expires first. So an entry whose deadline is
-//! not before those that came earlier needs no timer: the first of the run tells when there is
+//! not before those that have joined the run needs no timer: the first of the run tells when there is
 //! something to do, and what breaks the order goes to the wheel instead.
 
 use crate::clock::Tick;

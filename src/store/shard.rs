@@ -211,7 +211,7 @@ impl<K, V, F> Shard<K, V, F> {
         // The new entry is stored first, so that the memory of both is fetched at the same time. The
         // bound counts one of them, and nobody can look while the shard is locked.
         if let Some(victim) = victim {
-            self.evict(victim, removed);
+            self.evict(victim, now, removed);
         }
         Put::Stored
     }
@@ -305,16 +305,18 @@ impl<K, V, F> Shard<K, V, F> {
     }
 
     /// Evicts the entry that came first; false if there is none.
-    pub(super) fn evict_any(&mut self, removed: &mut Leftovers<K, V>) -> bool {
+    pub(super) fn evict_any(&mut self, now: &Reading<'_>, removed: &mut Leftovers<K, V>) -> bool {
         let victim = self.roster.first();
-        victim.map(|victim| self.evict(victim, removed)).is_some()
+        victim.map(|victim| self.evict(victim, now, removed)).is_some()
     }
 
     #[inline]
-    fn evict(&mut self, victim: Token, removed: &mut Leftovers<K, V>) {
+    fn evict(&mut self, victim: Token, now: &Reading<'_>, removed: &mut Leftovers<K, V>) {
         let entry = self.take(victim);
+        let has_expired = now.has_passed(entry.deadline);
         removed.entry(entry.key, entry.value);
-        self.stats.evictions += 1;
+        self.stats.evictions += u64::from(!has_expired);
+        self.stats.expirations += u64::from(has_expired);
     }
 
     /// The share of cleaning that each write does. Returns how many entries it removed.

@@ -55,10 +55,8 @@ impl<K: Eq, V, F> Store<K, V, F> {
         let deadline = ttl.deadline(now.tick());
         self.bound.release(shard.tidy(now.tick(), removed));
         match shard.replace(hash, key, &mut value, deadline, &now) {
-            Some(old) => {
-                shard.flights.fence(hash, key, removed);
-                Ok((old, deadline))
-            }
+            // No flight is to be fenced off: none is under way for a key whose value is fresh.
+            Some(old) => Ok((old, deadline)),
             None => Err(value.take().expect("it was not stored")),
         }
     }
@@ -146,7 +144,6 @@ impl<K: Eq, V, F> Store<K, V, F> {
         if entry.version != version || now.has_passed(entry.deadline) {
             return None;
         }
-        shard.flights.fence(hash, key, removed);
         let entry = shard.remove(hash, key)?;
         self.bound.release(1);
         Some((entry.key, entry.value))

@@ -400,3 +400,42 @@ fn handles_see_the_bound_they_were_built_with() {
         check(&unbounded, 0);
     });
 }
+
+#[test]
+fn where_all_have_expired_none_is_evicted() {
+    in_virtual_time(async |time| {
+        let cache: Numbers =
+            time.builder().max_size(50).ttl(SECOND).build().expect("valid settings");
+        cache.close().await;
+        for key in 0..50 {
+            cache.insert(key, 0);
+            cache.entry(key).ttl(SECOND / 2).insert(1);
+        }
+        time.advance(SECOND).await;
+        cache.insert(50, 0);
+        assert_eq!((cache.stats().evictions, cache.get(&50)), (0, Some(0)));
+        check(&cache, 0);
+    });
+}
+
+#[test]
+fn an_expired_entry_makes_room_beside_many_whose_ttl_was_shortened() {
+    in_virtual_time(async |time| {
+        let cache: Numbers = time.builder().max_size(51).build().expect("valid settings");
+        cache.close().await;
+        cache.entry(99).ttl(SECOND).insert(0);
+        for key in 0..50 {
+            cache.entry(key).ttl(10 * SECOND).insert(0);
+        }
+        cache.remove(&99);
+        for key in 0..50 {
+            cache.entry(key).ttl(8 * SECOND).insert(1);
+        }
+        cache.entry(50).ttl(SECOND / 2).insert(0);
+        time.advance(SECOND).await;
+        cache.insert(51, 0);
+        assert_eq!((cache.stats().evictions, cache.stats().expirations), (0, 1));
+        assert_eq!(cache.get(&0), Some(1), "alive");
+        check(&cache, 0);
+    });
+}

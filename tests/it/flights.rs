@@ -1215,6 +1215,35 @@ fn threads_that_ask_at_once_begin_one_compute_for_each_key() {
     });
 }
 
+/// Something that only one value at a time may hold.
+#[derive(Clone)]
+struct Exclusive(#[expect(dead_code, reason = "held to be dropped")] Arc<Held>);
+
+struct Held(Arc<AtomicUsize>);
+
+impl Drop for Held {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::SeqCst);
+    }
+}
+
+#[test]
+fn an_expired_value_is_gone_before_its_successor_is_computed() {
+    let cache: Cache<u32, Exclusive> = Cache::builder().build().expect("valid settings");
+    let holders = Arc::new(AtomicUsize::new(0));
+    for _ in 0..2 {
+        let holders = Arc::clone(&holders);
+        let open = || async move {
+            assert_eq!(holders.fetch_add(1, Ordering::SeqCst), 0, "nobody else holds it");
+            Exclusive(Arc::new(Held(holders)))
+        };
+        // Stored, and past its time at once.
+        let call = cache.entry(1).ttl(Duration::from_nanos(1)).get_or_compute(open);
+        drop(wait(call));
+    }
+    check(&cache, 0);
+}
+
 #[test]
 fn all_who_join_during_a_first_poll_get_its_outcome() {
     const ROUNDS: u32 = 3_000;

@@ -215,22 +215,121 @@ fn clear_drops_every_value_also_when_one_destructor_panics() {
     assert_eq!(drops.load(Ordering::SeqCst), 99);
 }
 
-fn in_a_child(name: &str, case: impl FnOnce()) {
+/// Runs this test in a process of its own, so that one which ends the process fails.
+fn in_a_child(case: impl FnOnce()) {
     if std::env::var_os("SUSPECT_CHILD").is_some() {
         case();
         return;
     }
+    let this = std::thread::current();
+    let name = this.name().expect("a test's thread has its name");
     let output = std::process::Command::new(std::env::current_exe().expect("a test has a path"))
         .args(["--exact", name, "--nocapture"])
         .env("SUSPECT_CHILD", "1")
         .output()
         .expect("the test runs");
     assert!(output.status.success(), "{:?}", output.status);
+    let printed = String::from_utf8_lossy(&output.stdout);
+    assert!(printed.contains("1 passed"), "the child ran {name}: {printed}");
+}
+
+/// Its destructor panics, and so do those of its clones, if it is armed.
+#[derive(Clone)]
+struct Mine {
+    is_armed: bool,
+}
+
+impl Drop for Mine {
+    fn drop(&mut self) {
+        assert!(!self.is_armed, "the destructor panics");
+    }
+}
+
+#[test]
+fn copies_whose_destructors_panic_do_not_abort_when_a_caller_left_during_the_first_poll() {
+    in_a_child(|| {
+        let cache: Cache<u32, Mine> = Cache::builder().build().expect("valid");
+        let other = cache.clone();
+        let compute = || async move {
+            let join_and_leave = move || {
+                let unused = || async { Mine { is_armed: false } };
+                assert!(poll_once(&mut other.get_or_compute(1, unused).boxed()).is_none());
+            };
+            std::thread::scope(|scope| scope.spawn(join_and_leave).join()).expect("it joins");
+            Mine { is_armed: true }
+        };
+        let polled = poll_once(&mut cache.get_or_compute(1, compute).boxed_local());
+        std::mem::forget(polled.expect("the leader gets its value"));
+        std::mem::forget(cache.remove(&1));
+        check(&cache, 0);
+    });
+}
+
+/// Its n-th clone panics.
+struct Brittle(Arc<AtomicUsize>);
+
+impl Clone for Brittle {
+    fn clone(&self) -> Self {
+        assert_ne!(self.0.fetch_sub(1, Ordering::SeqCst), 1, "the clone panics");
+        Self(Arc::clone(&self.0))
+    }
+}
+
+#[test]
+fn a_clone_that_panics_leaves_nobody_waiting_who_joined_during_the_first_poll() {
+    for nth in 1..4 {
+        let cache: Cache<u32, Brittle> = Cache::builder().build().expect("valid");
+        let value = Brittle(Arc::new(AtomicUsize::new(nth)));
+        let joined: Arc<Mutex<Option<BoxFuture<'static, _>>>> = Arc::default();
+        let (other, late) = (cache.clone(), Arc::clone(&joined));
+        let compute = || async move {
+            let join = move || {
+                let unused = || async { Err::<Brittle, ()>(()) };
+                let call = async move { other.try_get_or_compute(1, unused).await };
+                let mut call = call.boxed();
+                assert!(poll_once(&mut call).is_none());
+                *late.lock().expect("not poisoned") = Some(call);
+            };
+            std::thread::scope(|scope| scope.spawn(join).join()).expect("it joins");
+            value
+        };
+        let mut leader = cache.get_or_compute(1, compute).boxed_local();
+        drop(catch_unwind(AssertUnwindSafe(|| drop(poll_once(&mut leader)))));
+        let mut call = joined.lock().expect("not poisoned").take().expect("it joined");
+        let polled = catch_unwind(AssertUnwindSafe(|| poll_once(&mut call).is_some()));
+        assert!(polled.unwrap_or(true), "{nth}: it waits for ever");
+        drop((leader, call));
+        check(&cache, 0);
+    }
+}
+
+#[test]
+fn a_replaced_value_is_not_dropped_under_the_lock_when_eq_panics() {
+    without_hanging(|| {
+        for fuse in 1..6 {
+            let cache: Cache<Caller, Callee, Constant> =
+                Cache::builder().hasher(Constant).build().expect("valid");
+            cache.insert(Caller(1, None), Callee(1, Some(cache.clone())));
+            let other = cache.clone();
+            let compute = async move {
+                other.get_or_compute(Caller(2, None), futures::future::pending).await
+            };
+            let mut flight = compute.boxed();
+            assert!(poll_once(&mut flight).is_none());
+            FUSE.set(fuse);
+            let key = Caller(1, None);
+            let inserted =
+                catch_unwind(AssertUnwindSafe(|| cache.entry_ref(&key).insert(Callee(2, None))));
+            FUSE.set(0);
+            drop((inserted, flight));
+            check(&cache, 0);
+        }
+    });
 }
 
 #[test]
 fn two_destructors_that_panic_in_one_sweep_do_not_abort() {
-    in_a_child("suspects::b6_two_destructors_that_panic_in_one_sweep_do_not_abort", || {
+    in_a_child(|| {
         let time = Manual::new();
         let cache: Cache<u32, OnDrop> =
             Cache::builder().max_size(10).runtime(time.clone()).build().expect("valid");
@@ -244,7 +343,7 @@ fn two_destructors_that_panic_in_one_sweep_do_not_abort() {
 
 #[test]
 fn two_destructors_that_panic_in_one_write_do_not_abort() {
-    in_a_child("suspects::b6b_two_destructors_that_panic_in_one_write_do_not_abort", || {
+    in_a_child(|| {
         let time = Manual::new();
         let cache: Cache<u32, OnDrop> =
             Cache::builder().max_size(10).runtime(time.clone()).build().expect("valid");

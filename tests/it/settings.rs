@@ -1,8 +1,9 @@
 //! The builder: what each setting does, and what it refuses.
 
+use std::cell::Cell;
 use std::collections::hash_map::RandomState;
 use std::error::Error;
-use std::hash::{BuildHasher, BuildHasherDefault, Hasher};
+use std::hash::{BuildHasher, BuildHasherDefault, Hash, Hasher};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
@@ -260,6 +261,58 @@ impl Hasher for Identity {
             self.0 = self.0 << 8 | u64::from(*byte);
         }
     }
+}
+
+/// A hash of 32 bits that stands in both halves, because tables use both ends.
+#[derive(Default)]
+struct Doubled(u32);
+
+impl Hasher for Doubled {
+    fn finish(&self) -> u64 {
+        u64::from(self.0) << 32 | u64::from(self.0)
+    }
+
+    fn write(&mut self, bytes: &[u8]) {
+        for byte in bytes {
+            self.0 = (self.0 ^ u32::from(*byte)).wrapping_mul(0x0100_0193);
+        }
+    }
+}
+
+/// Counts how often keys are compared on this thread.
+#[derive(Clone, Debug, Eq)]
+struct Compared(u32);
+
+impl Hash for Compared {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        self.0.hash(state);
+    }
+}
+
+thread_local! {
+    static COMPARISONS: Cell<usize> = const { Cell::new(0) };
+}
+
+impl PartialEq for Compared {
+    fn eq(&self, other: &Self) -> bool {
+        COMPARISONS.set(COMPARISONS.get() + 1);
+        self.0 == other.0
+    }
+}
+
+#[test]
+fn a_hasher_whose_halves_are_alike_is_as_good_as_one_of_them() {
+    let cache: Cache<Compared, u32, BuildHasherDefault<Doubled>> =
+        Cache::builder().hasher(BuildHasherDefault::default()).build().expect("valid settings");
+    for key in 0..1_000 {
+        cache.insert(Compared(key), key);
+    }
+    COMPARISONS.set(0);
+    for key in 0..1_000 {
+        assert_eq!(cache.get(&Compared(key)), Some(key));
+    }
+    let comparisons = COMPARISONS.get();
+    assert!(comparisons < 3_000, "{comparisons} comparisons for 1,000 hits");
 }
 
 fn tells_keys_apart<H: Hasher + Default + Send + Sync + 'static>() {
