@@ -221,7 +221,7 @@
 //! divided into shards, so that threads rarely meet; a cache of up to 1,023 entries has one.
 //!
 //! A miss whose compute has nothing to wait for costs two allocations: the state that callers share, and
-//! the boxed future. One that waits costs three more. All who wait are woken together.
+//! the boxed future. One that waits costs four or five more. All who wait are woken together.
 //!
 //! How it compares with other caches, and where it loses, is measured by `cargo run --release -p benches`
 //! in the repository; the README shows one run.
@@ -229,8 +229,8 @@
 //! ## On many cores
 //!
 //! What threads share decides how a cache scales: a cache line that one core writes has to travel before
-//! another can write it. By operation, on x86-64 (a shard has two lines, 128 bytes, for its lock and what
-//! a reader needs of its table):
+//! another can write it. By operation, on x86-64 (a shard's lock, and what a reader needs of its table, lie
+//! in one line, and no two shards share one):
 //!
 //! | | lines written that others write too | lines written by this thread or under the lock only | locked instructions |
 //! |---|---|---|---|
@@ -240,16 +240,20 @@
 //! | compute that hits | 1: the lock | 1 | 2 |
 //!
 //! Nothing is written by all: a full cache passes the place of what it evicts on to what it stores, and
-//! only while it fills does each insert write the one counter of entries. The clock is read only. Shards
-//! are four to eight for each core and never share a line, so of two random keys that two cores ask for
-//! at once, one in some hundreds meets on 64 cores.
+//! only while it fills does each insert write the one counter of entries. The clock is only read. Shards
+//! are four to eight for each core, so on 64 cores two calls for random keys want
+//! the same lock once in some hundred.
 //!
-//! The limit is the lock line of a hot key. Under Zipf 0.99 over a million keys the first key has 6.5 % of
-//! all requests. A line goes from core to core in some 50 to 100 ns, so a shard serves some 10 to 20
-//! million calls a second once all cores want it, whatever their number; 64 cores that make a call each
-//! 50 ns would make 1,280 million, 83 million of them for that key. So under Zipf throughput should stop
-//! growing at 150 to 300 million calls a second, from about 16 cores on. This is computed, not measured:
-//! from two cores the shared line costs a hot key what the table below says.
+//! What each call pays is that the lock's line was most likely last written by another core, and has to
+//! come from there. On two cores that took a hit from 12 ns to 32 (a thousand keys, two threads). From
+//! socket to socket a line takes some 100 ns; as all cores wait side by side, 64 of them would make 600
+//! million calls a second for keys that are all alike.
+//!
+//! The limit is the lock line of a hot key. Two cores that want the same one make 28 million calls a
+//! second, where one alone makes 100 million: with more of them it will be 10 to 20 million, whatever
+//! their number. Under Zipf 0.99 over a million keys the first key has 6.5 % of all requests, so there
+//! throughput should stop growing at 150 to 300 million calls a second, from some 16 to 32 cores on. The
+//! figures for two cores are measured (AMD EPYC, 2026-11-25), those for more are computed from them.
 //!
 //! A hit would have to write no shared line to lift that: readers that announce themselves in lines of
 //! their own (BRAVO, Dice and Kogan, USENIX ATC 2019) at the price of slower writes, or copies of the few
