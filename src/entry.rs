@@ -45,7 +45,8 @@ impl<'a, K, V, S, P> Entry<'a, K, V, S, P> {
 
     /// Sets the time to live of the value that this call stores, in place of the cache's.
     ///
-    /// `Duration::ZERO`: the value is never readable. `Duration::MAX`: it never expires.
+    /// `Duration::ZERO`: the value is never readable. `Duration::MAX`: it never expires. A time of a minute
+    /// or more may end some milliseconds early, as in [`CacheBuilder::ttl`](crate::CacheBuilder::ttl).
     pub fn ttl(mut self, ttl: Duration) -> Self {
         self.lifetime = Lifetime::Fixed(ttl);
         self
