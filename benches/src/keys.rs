@@ -11,11 +11,24 @@ use rand_distr::Zipf;
 /// The skew of the made-up popularity: the key of rank n is asked for n^0.99 times less often.
 const SKEW: f64 = 0.99;
 
+/// The seed of the order in which caches are filled.
+const FILLING: u64 = 0x0F11;
+
 /// The keys from `first` on, in a random order.
 pub(crate) fn shuffled(first: usize, count: usize, seed: u64) -> Arc<[u64]> {
     let mut keys: Vec<u64> = (first..first + count).map(|key| key as u64).collect();
     keys.shuffle(&mut StdRng::seed_from_u64(seed));
     keys.into()
+}
+
+/// All items once, in an order that has nothing to do with that in which they stand.
+///
+/// A cache that is filled in the order in which it is read then has its entries side by side in memory,
+/// where the processor fetches them in advance: no program is so lucky.
+pub(crate) fn out_of_order<T>(items: &[T]) -> Vec<&T> {
+    let mut items: Vec<&T> = items.iter().collect();
+    items.shuffle(&mut StdRng::seed_from_u64(FILLING));
+    items
 }
 
 /// So many draws of so many keys, of which few are popular.
@@ -78,6 +91,16 @@ mod tests {
         assert!(!keys.is_sorted());
         keys.sort_unstable();
         assert!(keys.into_iter().eq(10..110));
+    }
+
+    #[test]
+    fn all_items_are_seen_out_of_order() {
+        let items: Vec<usize> = (0..1_000).collect();
+        let mut seen: Vec<usize> = out_of_order(&items).into_iter().copied().collect();
+        let in_step = seen.windows(2).filter(|pair| pair[0] + 1 == pair[1]).count();
+        assert!(in_step < 10, "{in_step} follow each other");
+        seen.sort_unstable();
+        assert_eq!(seen, items);
     }
 
     #[test]

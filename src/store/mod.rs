@@ -177,17 +177,21 @@ impl<K, V: Clone, F> Store<K, V, F> {
     #[inline]
     pub(crate) fn get<Q: Equivalent<K> + ?Sized>(&self, hash: KeyHash, key: &Q) -> Option<V> {
         let shard = self.shard(hash).read();
-        let (value, has_expired) = match shard.find(hash, key) {
-            None => (None, false),
-            Some(entry) if self.clock.has_passed(entry.deadline) => (None, true),
-            Some(entry) => (Some(entry.value.clone()), false),
+        let Some(entry) = shard.find(hash, key) else {
+            drop(shard);
+            self.reads.add(Read::Miss);
+            return None;
         };
-        drop(shard);
-        self.reads.add(if value.is_some() { Read::Hit } else { Read::Miss });
-        if has_expired {
+        if self.clock.has_passed(entry.deadline) {
+            drop(shard);
+            self.reads.add(Read::Miss);
             self.remove_expired(hash, key);
+            return None;
         }
-        value
+        let value = entry.value.clone();
+        drop(shard);
+        self.reads.add(Read::Hit);
+        Some(value)
     }
 
     /// The fresh value and its version; counts nothing.

@@ -20,6 +20,7 @@ use std::time::{Duration, Instant};
 
 use crate::contender::{Contender, Key, Value, line_up, line_up_computing};
 use crate::error::Failure;
+use crate::keys::out_of_order;
 use crate::round::{self, Entrant};
 use crate::scale::Scale;
 use crate::table::{Measure, Table, Unit};
@@ -146,7 +147,7 @@ pub(crate) fn warm_up<T>(
     }
 }
 
-/// A cache with these entries in it.
+/// A cache with these entries in it, stored out of order.
 ///
 /// # Panics
 ///
@@ -156,7 +157,7 @@ pub(crate) fn filled<K: Key, V: Value, C: Contender<K, V>>(
     value: impl Fn(&K) -> V,
 ) -> C {
     let cache = C::with_capacity(roomy(keys.len()));
-    for key in keys {
+    for key in out_of_order(keys) {
         cache.insert(key.clone(), value(key));
     }
     cache.settle();
