@@ -6,13 +6,17 @@ use std::hash::{BuildHasher, Hash};
 use std::marker::PhantomData;
 use std::time::Duration;
 
+use crate::background::Background;
 use crate::cache::Cache;
 use crate::clock::Clock;
+use crate::compute::host::Host;
+use crate::compute::permits::Permits;
 use crate::engine::Engine;
 use crate::expiry::Expiry;
+use crate::freshness::Freshness;
 use crate::hash::DefaultHashBuilder;
 use crate::runtime::Runtime;
-use crate::store::Store;
+use crate::store::{Plan, Store};
 use crate::sweeper::{Sweepable, Sweeper};
 use crate::sync::{Arc, Weak};
 
@@ -36,7 +40,20 @@ pub struct CacheBuilder<K, V, S = DefaultHashBuilder> {
     hasher: S,
     runtime: Option<Arc<dyn Runtime>>,
     cleanup_interval: Duration,
+    computes: Computes,
     entries: PhantomData<fn(K) -> V>,
+}
+
+/// The settings of computes.
+#[derive(Clone, Copy, Debug, Default)]
+struct Computes {
+    max_concurrent: Option<usize>,
+    timeout: Option<Duration>,
+    refresh_after: Option<Duration>,
+    early_refresh: f64,
+    stale_while_revalidate: Duration,
+    stale_if_error: Duration,
+    error_ttl: Duration,
 }
 
 impl<K, V> CacheBuilder<K, V> {
@@ -48,6 +65,7 @@ impl<K, V> CacheBuilder<K, V> {
             hasher: DefaultHashBuilder::default(),
             runtime: None,
             cleanup_interval: DEFAULT_CLEANUP_INTERVAL,
+            computes: Computes::default(),
             entries: PhantomData,
         }
     }
@@ -94,6 +112,7 @@ impl<K, V, S> CacheBuilder<K, V, S> {
             hasher,
             runtime: self.runtime,
             cleanup_interval: self.cleanup_interval,
+            computes: self.computes,
             entries: PhantomData,
         }
     }
@@ -117,12 +136,122 @@ impl<K, V, S> CacheBuilder<K, V, S> {
         self
     }
 
+    /// Sets how many computes of this cache may run at once; the others wait for their turn. The default
+    /// is no limit.
+    ///
+    /// The turn comes in the order of asking. Waiting for it counts against a compute's timeout, and a
+    /// compute that all its callers leave while it waits gives its place up. A compute that another
+    /// compute of this cache asks for runs within that one's permit: else both might wait for ever. One
+    /// call for many keys is one compute. A compute that nobody polls keeps its permit: see
+    /// [`compute_timeout`](Self::compute_timeout).
+    pub fn max_concurrent_computes(mut self, max_concurrent_computes: usize) -> Self {
+        self.computes.max_concurrent = Some(max_concurrent_computes);
+        self
+    }
+
+    /// Sets after how long a compute is given up. Needs a [`runtime`](Self::runtime). The default is
+    /// never.
+    ///
+    /// Its callers get [`TimedOut`](crate::ComputeError::TimedOut), or a stale value where
+    /// [`stale_if_error`](Self::stale_if_error) allows that; the compute is dropped, the key is free for
+    /// a new one at once, and nothing is stored. [`Entry::timeout`](crate::Entry::timeout) sets another
+    /// time for one call. The time includes that of waiting for a permit.
+    pub fn compute_timeout(mut self, compute_timeout: Duration) -> Self {
+        self.computes.timeout = Some(compute_timeout);
+        self
+    }
+
+    /// Sets from which age on a fresh value is renewed when a compute call finds it. The default is
+    /// never: values are used until they expire.
+    ///
+    /// The call returns the value that is there, and its compute runs in the background; without a
+    /// runtime it runs inside the call, which returns the new value. Others go on to get the value that
+    /// is there. At most one refresh of a key runs at a time. One that fails changes nothing: the value
+    /// keeps its deadline, and the next attempt is put off by 100 ms, then 200 ms, up to a minute. A
+    /// write of the key wins over a refresh that began before it.
+    ///
+    /// Must be less than the cache's TTL.
+    pub fn refresh_after(mut self, refresh_after: Duration) -> Self {
+        self.computes.refresh_after = Some(refresh_after);
+        self
+    }
+
+    /// Sets how long past its TTL a value is handed out by compute calls while it is renewed. The default
+    /// is zero.
+    ///
+    /// As in HTTP ([RFC 5861](https://www.rfc-editor.org/rfc/rfc5861), section 3). Renewed as with
+    /// [`refresh_after`](Self::refresh_after); without a runtime, the call that finds the value stale
+    /// computes, and returns the stale value only if that fails. Calls other than compute calls never
+    /// see a value past its TTL. It is held so much longer, and counts in
+    /// [`Cache::len`](crate::Cache::len).
+    pub fn stale_while_revalidate(mut self, stale_while_revalidate: Duration) -> Self {
+        self.computes.stale_while_revalidate = stale_while_revalidate;
+        self
+    }
+
+    /// Sets how long past its TTL a value stands in when the compute for it fails: returns an error,
+    /// panics or takes too long. The default is zero.
+    ///
+    /// As in HTTP ([RFC 5861](https://www.rfc-editor.org/rfc/rfc5861), section 4). A value that was
+    /// removed or replaced meanwhile does not stand in. [`Cache::refresh`](crate::Cache::refresh) and its
+    /// kin return the failure: whoever asks for a new value is not told an old one.
+    pub fn stale_if_error(mut self, stale_if_error: Duration) -> Self {
+        self.computes.stale_if_error = stale_if_error;
+        self
+    }
+
+    /// Sets how eagerly values are renewed by chance before they expire, so that the callers of a popular
+    /// key need not all wait for it at the same moment. The default is 0.0: not at all.
+    ///
+    /// A compute call that finds a fresh value renews it, as with
+    /// [`refresh_after`](Self::refresh_after), with a probability that grows towards the deadline: the
+    /// more so the longer the value took to compute. At 1.0 most values are renewed within a few of their
+    /// computes' times before they expire, which is the best for exponentially distributed costs;
+    /// larger is earlier. This is `XFetch` ([Vattani, Chierichetti and Lowenstein, VLDB
+    /// 2015](https://www.vldb.org/pvldb/vol8/p886-vattani.pdf)).
+    pub fn early_refresh(mut self, beta: f64) -> Self {
+        self.computes.early_refresh = beta;
+        self
+    }
+
+    /// Sets how long failures are remembered, and told to callers without a new compute. The default is
+    /// zero: the next call computes again.
+    ///
+    /// It holds for errors that computes return, not for panics and timeouts. All callers get the same
+    /// `Arc`; one whose error type is another computes for itself. A write of the key, or a
+    /// [refresh](crate::Cache::refresh), makes the failure forgotten. At most 1,024 are remembered for
+    /// each shard, so that requests for ever new keys that fail cannot fill the memory.
+    pub fn error_ttl(mut self, error_ttl: Duration) -> Self {
+        self.computes.error_ttl = error_ttl;
+        self
+    }
+
     fn validate(&self) -> Result<(), BuildError> {
+        let broken = |setting, rule| Err(BuildError { setting, rule });
+        let computes = &self.computes;
         if self.max_size == Some(0) {
-            return Err(BuildError { setting: "max_size", rule: "must be at least 1" });
+            return broken("max_size", "must be at least 1");
         }
         if self.cleanup_interval.is_zero() {
-            return Err(BuildError { setting: "cleanup_interval", rule: "must be more than zero" });
+            return broken("cleanup_interval", "must be more than zero");
+        }
+        if computes.max_concurrent == Some(0) {
+            return broken("max_concurrent_computes", "must be at least 1");
+        }
+        if computes.timeout.is_some_and(|timeout| timeout.is_zero()) {
+            return broken("compute_timeout", "must be more than zero");
+        }
+        if computes.timeout.is_some() && self.runtime.is_none() {
+            return broken("compute_timeout", "needs a runtime");
+        }
+        if computes.refresh_after.is_some_and(|age| age.is_zero()) {
+            return broken("refresh_after", "must be more than zero");
+        }
+        if computes.refresh_after.is_some_and(|age| age >= self.ttl && self.ttl != Duration::MAX) {
+            return broken("refresh_after", "must be less than ttl");
+        }
+        if !computes.early_refresh.is_finite() || computes.early_refresh < 0.0 {
+            return broken("early_refresh", "must be a number from 0.0 up");
         }
         Ok(())
     }
@@ -138,20 +267,34 @@ where
     ///
     /// # Errors
     ///
-    /// If a setting breaks its rule: `max_size` and `cleanup_interval` must not be zero, and
+    /// If a setting breaks its rule: `max_size`, `cleanup_interval`, `max_concurrent_computes`,
+    /// `compute_timeout` and `refresh_after` must not be zero; `compute_timeout` needs a `runtime`;
+    /// `refresh_after` must be less than `ttl`; `early_refresh` must be finite and not negative; and
     /// `initial_capacity` must fit into memory.
     pub fn build(self) -> Result<Cache<K, V, S>, BuildError> {
         self.validate()?;
-        let clock = Clock::new(self.runtime.as_ref());
-        let store = Store::new(self.max_size, self.initial_capacity, clock);
-        let Some(store) = store else {
+        let Self { ttl, max_size, initial_capacity, hasher, runtime, cleanup_interval, .. } = self;
+        let computes = self.computes;
+        let freshness = Freshness::new(
+            computes.refresh_after,
+            computes.early_refresh,
+            computes.stale_while_revalidate,
+            computes.stale_if_error,
+        );
+        let error_ttl = computes.error_ttl.into();
+        let plan = Plan { max_size, initial_capacity, freshness, error_ttl };
+        let Some(store) = Store::new(&plan, Clock::new(runtime.as_ref())) else {
             return Err(BuildError { setting: "initial_capacity", rule: "must fit into memory" });
+        };
+        let host = Host {
+            background: runtime.map(Background::new),
+            compute_timeout: computes.timeout,
+            permits: computes.max_concurrent.map(Permits::new),
         };
         let engine = Arc::new_cyclic(|engine: &Weak<Engine<K, V, S>>| {
             let target: Weak<dyn Sweepable> = Weak::<Engine<K, V, S>>::clone(engine);
-            let sweeper =
-                self.runtime.map(|runtime| Sweeper::new(target, runtime, self.cleanup_interval));
-            Engine { store, hasher: self.hasher, expiry: Expiry { ttl: self.ttl.into() }, sweeper }
+            let sweeper = Sweeper::new(target, cleanup_interval);
+            Engine { store, hasher, expiry: Expiry { ttl: ttl.into() }, sweeper, host }
         });
         Ok(Cache { engine })
     }
@@ -166,6 +309,7 @@ impl<K, V, S> fmt::Debug for CacheBuilder<K, V, S> {
             .field("initial_capacity", &self.initial_capacity)
             .field("has_runtime", &self.runtime.is_some())
             .field("cleanup_interval", &self.cleanup_interval)
+            .field("computes", &self.computes)
             .finish_non_exhaustive()
     }
 }

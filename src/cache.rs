@@ -1,5 +1,6 @@
 //! Cache: the public handle.
 
+use std::collections::HashMap;
 use std::fmt;
 use std::future::Future;
 use std::hash::{BuildHasher, Hash};
@@ -8,10 +9,10 @@ use std::panic::{RefUnwindSafe, UnwindSafe};
 use hashbrown::Equivalent;
 
 use crate::builder::CacheBuilder;
-use crate::compute::error::ComputeError;
+use crate::compute::error::{ComputeError, value_or_panic};
+use crate::compute::many::{Answers, Many};
 use crate::engine::Engine;
 use crate::entry::Entry;
-use crate::expiry::Lifetime;
 use crate::hash::DefaultHashBuilder;
 use crate::iter::Iter;
 use crate::key::{Borrowed, Owned};
@@ -72,6 +73,22 @@ where
         Some(value)
     }
 
+    /// Returns the fresh values of several keys, in the order asked. Counts one hit or one miss for each.
+    ///
+    /// ```
+    /// # use fleeting::Cache;
+    /// # let cache: Cache<String, u32> = Cache::builder().build()?;
+    /// cache.insert("one".to_owned(), 1);
+    /// assert_eq!(cache.get_many(["one", "two"]), [Some(1), None]);
+    /// # Ok::<(), fleeting::BuildError>(())
+    /// ```
+    pub fn get_many<'q, Q>(&self, keys: impl IntoIterator<Item = &'q Q>) -> Vec<Option<V>>
+    where
+        Q: Hash + Equivalent<K> + ?Sized + 'q,
+    {
+        keys.into_iter().map(|key| self.get(key)).collect()
+    }
+
     /// Tells whether there is a fresh value, seen by neither statistics nor eviction policy.
     pub fn contains_key<Q: Hash + Equivalent<K> + ?Sized>(&self, key: &Q) -> bool {
         self.engine.store.contains(self.engine.hash(key), key)
@@ -83,7 +100,7 @@ where
     /// compute that is running for the key goes on for those who wait for it, but is not stored.
     #[inline]
     pub fn insert(&self, key: K, value: V) -> Option<V> {
-        self.engine.insert(Owned(key), value, Lifetime::Default)
+        self.engine.insert(Owned(key), value, self.engine.expiry.ttl)
     }
 
     /// Removes the entry and returns its value, if it is fresh.
@@ -218,6 +235,137 @@ where
     {
         self.entry(key).try_get_or_compute(compute)
     }
+
+    /// Returns the values of several keys: one compute for all that are missing.
+    ///
+    /// `compute` is called at most once, with the missing keys in the order asked, and answers with their
+    /// values. Keys for which others are computing already are not among them: this call waits for
+    /// those, as other callers of single keys wait for this one. Keys that the answer lacks are not in
+    /// the result, and nothing is stored for them; values of other keys are stored too. A key that is
+    /// asked for twice counts once.
+    ///
+    /// A key whose value others failed to compute is computed here, if `compute` was not called yet;
+    /// else it is not in the result.
+    ///
+    /// ```
+    /// use std::collections::HashMap;
+    /// use fleeting::Cache;
+    ///
+    /// # futures::executor::block_on(async {
+    /// let cache: Cache<u32, String> = Cache::builder().build()?;
+    /// cache.insert(1, "one".to_owned());
+    ///
+    /// let names = cache
+    ///     .get_or_compute_many([1, 2, 3], |missing| async move {
+    ///         assert_eq!(missing, [2, 3]);
+    ///         HashMap::from([(2, "two".to_owned())])
+    ///     })
+    ///     .await;
+    /// assert_eq!(names.len(), 2);
+    /// assert_eq!(cache.get(&2).as_deref(), Some("two"));
+    /// # Ok::<(), fleeting::BuildError>(())
+    /// # }).unwrap();
+    /// ```
+    ///
+    /// # Panics
+    ///
+    /// As [`get_or_compute`](Self::get_or_compute), also for the computes of others that it waits for.
+    ///
+    /// # Cancel safety
+    ///
+    /// As [`get_or_compute`](Self::get_or_compute).
+    pub async fn get_or_compute_many<F, Fut>(
+        &self,
+        keys: impl IntoIterator<Item = K>,
+        compute: F,
+    ) -> HashMap<K, V>
+    where
+        K: Clone,
+        F: FnOnce(Vec<K>) -> Fut,
+        Fut: Future<Output = HashMap<K, V>> + Send + 'static,
+    {
+        let many = Many::new(self.engine.parts());
+        let found = many.get_or_compute(keys, compute, Answers::Values).await;
+        value_or_panic(found)
+    }
+
+    /// Returns the values of several keys: one compute, which may fail, for all that are missing.
+    ///
+    /// Like [`get_or_compute_many`](Self::get_or_compute_many). A failure is that of the whole call, and
+    /// of all others who wait for one of its keys; where stale values may stand in for all of its keys,
+    /// they do.
+    ///
+    /// # Errors
+    ///
+    /// As [`try_get_or_compute`](Self::try_get_or_compute), also for the computes of others that it
+    /// waits for.
+    ///
+    /// # Cancel safety
+    ///
+    /// As [`get_or_compute`](Self::get_or_compute).
+    pub async fn try_get_or_compute_many<F, Fut, E>(
+        &self,
+        keys: impl IntoIterator<Item = K>,
+        compute: F,
+    ) -> Result<HashMap<K, V>, ComputeError<E>>
+    where
+        K: Clone,
+        F: FnOnce(Vec<K>) -> Fut,
+        Fut: Future<Output = Result<HashMap<K, V>, E>> + Send + 'static,
+        E: Send + Sync + 'static,
+    {
+        let many = Many::new(self.engine.parts());
+        let into_answers = |answers: Result<_, E>| match answers {
+            Ok(values) => Answers::Values(values),
+            Err(error) => Answers::Failed(Arc::new(error)),
+        };
+        many.get_or_compute(keys, compute, into_answers).await
+    }
+
+    /// Computes a new value also if there is one, shared with all who ask meanwhile.
+    ///
+    /// A compute that is running for the key is joined. Readers get the value that is there until the
+    /// new one is stored, which takes its place and begins a new time to live. If it fails, the old one
+    /// stays as it is. Counts as a miss.
+    ///
+    /// # Panics
+    ///
+    /// As [`get_or_compute`](Self::get_or_compute).
+    ///
+    /// # Cancel safety
+    ///
+    /// As [`get_or_compute`](Self::get_or_compute).
+    pub fn refresh<F, Fut>(&self, key: K, compute: F) -> impl Future<Output = V>
+    where
+        F: FnOnce() -> Fut,
+        Fut: Future<Output = V> + Send + 'static,
+    {
+        self.entry(key).refresh(compute)
+    }
+
+    /// Computes a new value, also if there is one, with a compute that may fail.
+    ///
+    /// Like [`refresh`](Self::refresh).
+    ///
+    /// # Errors
+    ///
+    /// As [`try_get_or_compute`](Self::try_get_or_compute). No value stands in.
+    ///
+    /// # Cancel safety
+    ///
+    /// As [`get_or_compute`](Self::get_or_compute).
+    pub fn try_refresh<F, Fut, E>(
+        &self,
+        key: K,
+        compute: F,
+    ) -> impl Future<Output = Result<V, ComputeError<E>>>
+    where
+        F: FnOnce() -> Fut,
+        Fut: Future<Output = Result<V, E>> + Send + 'static,
+        E: Send + Sync + 'static,
+    {
+        self.entry(key).try_refresh(compute)
+    }
 }
 
 /// The whole.
@@ -294,9 +442,7 @@ where
     ///
     /// If dropped half-way, no new background work begins, and what is under way ends soon.
     pub async fn close(&self) {
-        if let Some(sweeper) = &self.engine.sweeper {
-            sweeper.close().await;
-        }
+        self.engine.close().await;
     }
 
     /// Runs `run` with the cache and then [closes](Self::close) it, also when `run` panics.

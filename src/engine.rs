@@ -5,26 +5,61 @@ use std::hash::{BuildHasher, Hash};
 use hashbrown::Equivalent;
 
 use crate::clock::{Clock, Tick};
-use crate::compute::flight::{FlightHandle, Ground};
-use crate::expiry::{Expiry, Lifetime};
-use crate::key::Source;
+use crate::compute::Parts;
+use crate::compute::flight::{FlightHandle, Ground, Outcome};
+use crate::compute::host::Host;
+use crate::compute::many::Extras;
+use crate::expiry::{Expiry, Ttl};
+use crate::key::{Owned, Source};
+use crate::options::Options;
 use crate::panic::contain;
-use crate::store::{KeyHash, Leftovers, Store, Sweep, Ticket};
+use crate::store::{Ending, KeyHash, Leftovers, Store, Sweep, Ticket};
 use crate::sweeper::{Sweepable, Sweeper};
+use crate::sync::Arc;
 
 pub(crate) struct Engine<K, V, S> {
     pub(crate) store: Store<K, V, FlightHandle<V>>,
     pub(crate) hasher: S,
     pub(crate) expiry: Expiry,
-    pub(crate) sweeper: Option<Sweeper>,
+    pub(crate) sweeper: Sweeper,
+    pub(crate) host: Host,
 }
 
 impl<K, V, S> Engine<K, V, S> {
-    /// Called after each write, with the deadline it set.
+    /// What compute calls need.
     #[inline]
-    pub(crate) fn written(&self, deadline: Tick) {
-        if let Some(sweeper) = &self.sweeper {
-            sweeper.notice(deadline);
+    pub(crate) fn parts(self: &Arc<Self>) -> Parts<'_, K, V, S, Self> {
+        Parts { store: &self.store, hasher: &self.hasher, ground: self, host: &self.host }
+    }
+
+    /// How long a value lives by these options; `None` if it is not to be stored. Runs the caller's
+    /// closures: not for use under a lock.
+    #[inline]
+    pub(crate) fn ttl(&self, mut options: Options<V>, value: &V) -> Option<Ttl> {
+        options.keeps(value).then(|| self.expiry.ttl(options.lifetime(), value))
+    }
+
+    /// Called after each write, with the moment from which on the sweeper is needed.
+    #[inline]
+    pub(crate) fn written(&self, alarm: Tick) {
+        if let Some(background) = &self.host.background {
+            self.sweeper.notice(alarm, background);
+        }
+    }
+
+    /// Ends the background work, without waiting.
+    pub(crate) fn stop(&self) {
+        if let Some(background) = &self.host.background {
+            self.sweeper.stop();
+            background.stop();
+        }
+    }
+
+    /// Ends the background work, and waits for its end.
+    pub(crate) async fn close(&self) {
+        if let Some(background) = &self.host.background {
+            self.sweeper.stop();
+            background.close().await;
         }
     }
 }
@@ -37,43 +72,62 @@ impl<K: Hash + Eq, V: Clone, S: BuildHasher> Engine<K, V, S> {
 
     /// Stores a value; returns the fresh one that it replaced.
     #[inline]
-    pub(crate) fn insert<P>(&self, key: P, value: V, lifetime: Lifetime<V>) -> Option<V>
+    pub(crate) fn insert<P>(&self, key: P, value: V, ttl: Ttl) -> Option<V>
     where
         P: Source<K, Lookup: Hash>,
     {
-        let ttl = self.expiry.ttl(lifetime, &value);
         let hash = self.hash(key.lookup());
         let mut removed = Leftovers::new();
         let mut value = value;
         if !P::IS_OWNED {
             match self.store.overwrite(hash, key.lookup(), value, ttl, &mut removed) {
-                Ok((old, deadline)) => {
-                    self.written(deadline);
+                Ok((old, alarm)) => {
+                    self.written(alarm);
                     drop(removed);
-                    return Some(old);
+                    return old;
                 }
                 Err(unused) => value = unused,
             }
         }
-        let (old, deadline) = self.store.insert(hash, key.into_key(), value, ttl, &mut removed);
-        self.written(deadline);
+        let (old, alarm) = self.store.insert(hash, key.into_key(), value, ttl, &mut removed);
+        self.written(alarm);
         drop(removed);
         old
     }
 
     /// Stores a value unless there is a fresh one; returns what is there then.
-    pub(crate) fn insert_if_absent(&self, key: K, value: V, lifetime: Lifetime<V>) -> V {
-        let ttl = self.expiry.ttl(lifetime, &value);
+    pub(crate) fn insert_if_absent(&self, key: K, value: V, ttl: Ttl) -> V {
         let hash = self.hash(&key);
         let mut removed = Leftovers::new();
         let copy = value.clone();
         match self.store.insert_if_absent(hash, key, copy, ttl, &mut removed) {
-            Ok(deadline) => {
-                self.written(deadline);
+            Ok(alarm) => {
+                self.written(alarm);
                 drop(removed);
                 value
             }
             Err(present) => present,
+        }
+    }
+}
+
+impl<K, V, S> Engine<K, V, S>
+where
+    K: Eq + Send + Sync,
+    V: Clone + Send + Sync,
+    S: Send + Sync,
+{
+    #[inline]
+    fn land_value(&self, ticket: Ticket, value: &V, options: Options<V>) {
+        let Some(ttl) = self.ttl(options, value) else {
+            return self.end(ticket, Ending::Dropped);
+        };
+        let mut removed = Leftovers::new();
+        let alarm = self.store.land(ticket, value.clone(), ttl, &mut removed);
+        // The value is stored: a destructor's panic is not the compute's.
+        let _ = contain(|| drop(removed));
+        if let Some(alarm) = alarm {
+            self.written(alarm);
         }
     }
 }
@@ -84,20 +138,40 @@ where
     V: Clone + Send + Sync,
     S: Send + Sync,
 {
-    fn land(&self, ticket: Ticket, value: &V, lifetime: Lifetime<V>) {
-        let ttl = self.expiry.ttl(lifetime, value);
-        let mut removed = Leftovers::new();
-        let deadline = self.store.land(ticket, value.clone(), ttl, &mut removed);
-        // The value is stored: a destructor's panic is not the compute's.
-        let _ = contain(|| drop(removed));
-        if let Some(deadline) = deadline {
-            self.written(deadline);
+    fn land(&self, tickets: &[Ticket], outcome: &Outcome<V>, options: Options<V>) {
+        match (outcome, tickets) {
+            (Outcome::Value(value), &[ticket]) => self.land_value(ticket, value, options),
+            (Outcome::Values(values), tickets) => {
+                for (&ticket, value) in tickets.iter().zip(values.iter()) {
+                    match value {
+                        Some(value) => self.land_value(ticket, value, Options::DEFAULT),
+                        None => self.end(ticket, Ending::Dropped),
+                    }
+                }
+            }
+            _ => unreachable!("a flight for one key brings one value"),
         }
     }
 
-    fn abandon(&self, ticket: Ticket, failed: bool) {
+    fn end(&self, ticket: Ticket, ending: Ending) {
+        let mut removed = Leftovers::new();
+        let alarm = self.store.ground(ticket, ending, &mut removed);
         // The key's destructor may panic; the flight is over all the same.
-        let _ = contain(|| self.store.ground(ticket, failed));
+        let _ = contain(|| drop(removed));
+        if let Some(alarm) = alarm {
+            self.written(alarm);
+        }
+    }
+}
+
+impl<K, V, S> Extras<K, V> for Engine<K, V, S>
+where
+    K: Hash + Eq,
+    V: Clone,
+    S: BuildHasher,
+{
+    fn store_extra(&self, key: K, value: V) {
+        self.insert(Owned(key), value, self.expiry.ttl);
     }
 }
 

@@ -8,12 +8,14 @@ use std::marker::PhantomData;
 use std::time::Duration;
 
 use crate::cache::Cache;
-use crate::compute::error::ComputeError;
+use crate::compute::error::{ComputeError, value_or_panic};
 use crate::compute::flight::Outcome;
-use crate::compute::{Answer, Call, Parts};
-use crate::expiry::Lifetime;
+use crate::compute::make::{Anew, Make, Revalidating};
+use crate::compute::{Answer, Call};
+use crate::engine::Engine;
 use crate::hash::DefaultHashBuilder;
 use crate::key::{Owned, Source};
+use crate::options::{Lifetime, Options};
 use crate::sync::Arc;
 
 /// One key's place in a cache, with options for the one call that follows.
@@ -34,13 +36,13 @@ use crate::sync::Arc;
 pub struct Entry<'a, K, V, S = DefaultHashBuilder, P = Owned<K>> {
     cache: &'a Cache<K, V, S>,
     key: P,
-    lifetime: Lifetime<V>,
+    options: Options<V>,
 }
 
 impl<'a, K, V, S, P> Entry<'a, K, V, S, P> {
     #[inline]
     pub(crate) fn new(cache: &'a Cache<K, V, S>, key: P) -> Self {
-        Self { cache, key, lifetime: Lifetime::Default }
+        Self { cache, key, options: Options::DEFAULT }
     }
 
     /// Sets the time to live of the value that this call stores, in place of the cache's.
@@ -48,7 +50,7 @@ impl<'a, K, V, S, P> Entry<'a, K, V, S, P> {
     /// `Duration::ZERO`: the value is never readable. `Duration::MAX`: it never expires. A time of a minute
     /// or more may end some milliseconds early, as in [`CacheBuilder::ttl`](crate::CacheBuilder::ttl).
     pub fn ttl(mut self, ttl: Duration) -> Self {
-        self.lifetime = Lifetime::Fixed(ttl);
+        self.options.set_ttl(ttl);
         self
     }
 
@@ -59,7 +61,40 @@ impl<'a, K, V, S, P> Entry<'a, K, V, S, P> {
     /// closure is not called. If it panics, nothing is stored: in a compute call that is
     /// [`ComputeError::Panicked`] for all who wait, in the others the panic passes through.
     pub fn ttl_with(mut self, ttl: impl FnOnce(&V) -> Duration + Send + 'static) -> Self {
-        self.lifetime = Lifetime::FromValue(Box::new(ttl));
+        self.options.special().lifetime = Lifetime::FromValue(Box::new(ttl));
+        self
+    }
+
+    /// Gives the compute up for this call after so long, in place of the cache's
+    /// [`compute_timeout`](crate::CacheBuilder::compute_timeout).
+    ///
+    /// The time begins with the call. When it is over, the call gets
+    /// [`TimedOut`](ComputeError::TimedOut), or a stale value where
+    /// [`stale_if_error`](crate::CacheBuilder::stale_if_error) allows that. If others wait for the same
+    /// compute with more patience, it goes on for them: it is dropped, and its key free, when it has run
+    /// for as long as the most patient of its callers gives it. Without a runtime there is nobody to
+    /// wake the call: then it has no effect.
+    pub fn timeout(mut self, timeout: Duration) -> Self {
+        self.options.special().timeout = Some(timeout);
+        self
+    }
+
+    /// Lets the compute go on when all its callers have left, and fill the cache.
+    ///
+    /// It then ends when it is done, takes longer than its timeout, or the cache is closed or dropped.
+    /// Without a runtime there is nothing it could run on: then it has no effect.
+    pub fn detached(mut self) -> Self {
+        self.options.special().is_detached = true;
+        self
+    }
+
+    /// Stores the value only if `condition` holds for it; the call returns it all the same.
+    ///
+    /// The closure runs once, when the value is there, under no lock. If this call joins a compute that
+    /// another caller began, that caller's options hold, and the closure is not called. If it panics,
+    /// nothing is stored, as with [`ttl_with`](Self::ttl_with). A value that was there before stays.
+    pub fn keep_if(mut self, condition: impl FnOnce(&V) -> bool + Send + 'static) -> Self {
+        self.options.special().keep_if = Some(Box::new(condition));
         self
     }
 }
@@ -80,7 +115,9 @@ where
 {
     /// Stores `value` and returns the fresh value it replaced, as [`Cache::insert`] does.
     pub fn insert(self, value: V) -> Option<V> {
-        self.cache.engine.insert(self.key, value, self.lifetime)
+        let engine = &self.cache.engine;
+        let ttl = engine.ttl(self.options, &value)?;
+        engine.insert(self.key, value, ttl)
     }
 
     /// Returns the fresh value that is there, or else stores `value` and returns it.
@@ -93,7 +130,10 @@ where
         if let Some((present, _)) = engine.store.peek(hash, self.key.lookup()) {
             return present;
         }
-        engine.insert_if_absent(self.key.into_key(), value, self.lifetime)
+        match engine.ttl(self.options, &value) {
+            Some(ttl) => engine.insert_if_absent(self.key.into_key(), value, ttl),
+            None => value,
+        }
     }
 
     /// Returns the cached value, or the outcome of one shared compute, as
@@ -112,7 +152,7 @@ where
         F: FnOnce() -> Fut,
         Fut: Future<Output = V> + Send + 'static,
     {
-        self.call::<_, _, _, OrPanic>(compute, Outcome::Value)
+        self.call::<_, OrPanic>(Anew(compute), Outcome::Value)
     }
 
     /// Returns the cached value, or the outcome of one shared compute that may fail, as
@@ -135,14 +175,98 @@ where
         Fut: Future<Output = Result<V, E>> + Send + 'static,
         E: Send + Sync + 'static,
     {
-        self.call::<_, _, _, Trying<E>>(compute, |computed| match computed {
-            Ok(value) => Outcome::Value(value),
-            Err(error) => Outcome::Failed(Arc::new(error)),
-        })
+        self.call::<_, Trying<E>>(Anew(compute), outcome)
+    }
+
+    /// Returns the cached value, or the outcome of one shared compute that is given the value to be
+    /// renewed: for a request with an `ETag`, or for a difference.
+    ///
+    /// Like [`get_or_compute`](Self::get_or_compute). The closure gets the value that is renewed: one
+    /// past its TTL that the cache still holds because of
+    /// [`stale_while_revalidate`](crate::CacheBuilder::stale_while_revalidate) or
+    /// [`stale_if_error`](crate::CacheBuilder::stale_if_error), or one that is renewed while it is
+    /// fresh. `None` if there is no such value.
+    ///
+    /// # Panics
+    ///
+    /// As [`Cache::get_or_compute`].
+    ///
+    /// # Cancel safety
+    ///
+    /// As [`Cache::get_or_compute`].
+    pub fn get_or_revalidate<F, Fut>(self, compute: F) -> impl Future<Output = V>
+    where
+        F: FnOnce(Option<V>) -> Fut,
+        Fut: Future<Output = V> + Send + 'static,
+    {
+        self.call::<_, OrPanic>(Revalidating(compute), Outcome::Value)
+    }
+
+    /// The same as [`get_or_revalidate`](Self::get_or_revalidate), for a compute that may fail.
+    ///
+    /// # Errors
+    ///
+    /// As [`Cache::try_get_or_compute`].
+    ///
+    /// # Cancel safety
+    ///
+    /// As [`Cache::get_or_compute`].
+    pub fn try_get_or_revalidate<F, Fut, E>(
+        self,
+        compute: F,
+    ) -> impl Future<Output = Result<V, ComputeError<E>>>
+    where
+        F: FnOnce(Option<V>) -> Fut,
+        Fut: Future<Output = Result<V, E>> + Send + 'static,
+        E: Send + Sync + 'static,
+    {
+        self.call::<_, Trying<E>>(Revalidating(compute), outcome)
+    }
+
+    /// Computes a new value also if there is one, as [`Cache::refresh`] does.
+    ///
+    /// # Panics
+    ///
+    /// As [`Cache::refresh`].
+    ///
+    /// # Cancel safety
+    ///
+    /// As [`Cache::get_or_compute`].
+    pub fn refresh<F, Fut>(self, compute: F) -> impl Future<Output = V>
+    where
+        F: FnOnce() -> Fut,
+        Fut: Future<Output = V> + Send + 'static,
+    {
+        self.call::<_, OrPanic>(Anew(compute), Outcome::Value).recomputing()
+    }
+
+    /// Computes a new value also if there is one, as [`Cache::try_refresh`] does.
+    ///
+    /// # Errors
+    ///
+    /// As [`Cache::try_refresh`].
+    ///
+    /// # Cancel safety
+    ///
+    /// As [`Cache::get_or_compute`].
+    pub fn try_refresh<F, Fut, E>(
+        self,
+        compute: F,
+    ) -> impl Future<Output = Result<V, ComputeError<E>>>
+    where
+        F: FnOnce() -> Fut,
+        Fut: Future<Output = Result<V, E>> + Send + 'static,
+        E: Send + Sync + 'static,
+    {
+        self.call::<_, Trying<E>>(Anew(compute), outcome).recomputing()
     }
 }
 
-impl<K, V, S, P> Entry<'_, K, V, S, P>
+/// The future of a call.
+type Computing<'a, K, V, S, P, M, A> =
+    Call<'a, K, V, S, Engine<K, V, S>, P, M, <M as Make<V>>::Output, A>;
+
+impl<'a, K, V, S, P> Entry<'a, K, V, S, P>
 where
     K: Hash + Eq + Send + Sync + 'static,
     V: Clone + Send + Sync + 'static,
@@ -151,25 +275,28 @@ where
 {
     /// The call that ends this entry. The cache is not touched before it is polled.
     #[inline]
-    fn call<F, Fut, T, A>(
+    fn call<M, A>(
         self,
-        compute: F,
-        into_outcome: fn(T) -> Outcome<V>,
-    ) -> impl Future<Output = A::Output>
+        make: M,
+        into_outcome: fn(M::Output) -> Outcome<V>,
+    ) -> Computing<'a, K, V, S, P, M, A>
     where
-        F: FnOnce() -> Fut,
-        Fut: Future<Output = T> + Send + 'static,
-        T: 'static,
+        M: Make<V, Output: 'static>,
         A: Answer<V>,
     {
-        let engine = &self.cache.engine;
-        let parts = Parts { store: &engine.store, hasher: &engine.hasher, ground: engine };
-        Call::<_, _, _, _, _, _, _, A>::new(parts, self.key, self.lifetime, compute, into_outcome)
+        Call::new(self.cache.engine.parts(), self.key, self.options, make, into_outcome)
+    }
+}
+
+fn outcome<V, E: Send + Sync + 'static>(computed: Result<V, E>) -> Outcome<V> {
+    match computed {
+        Ok(value) => Outcome::Value(value),
+        Err(error) => Outcome::Failed(Arc::new(error)),
     }
 }
 
 /// The answer of a call that may fail: all of the result.
-struct Trying<E>(PhantomData<E>);
+pub(crate) struct Trying<E>(PhantomData<E>);
 
 impl<V, E: Send + Sync + 'static> Answer<V> for Trying<E> {
     type Error = E;
@@ -182,7 +309,7 @@ impl<V, E: Send + Sync + 'static> Answer<V> for Trying<E> {
 }
 
 /// The answer of a call that has no error to return.
-struct OrPanic;
+pub(crate) struct OrPanic;
 
 impl<V> Answer<V> for OrPanic {
     type Error = Infallible;
@@ -190,10 +317,7 @@ impl<V> Answer<V> for OrPanic {
 
     #[inline]
     fn answer(result: Result<V, ComputeError<Infallible>>) -> V {
-        match result {
-            Ok(value) => value,
-            Err(error) => panic!("get_or_compute has no value to return: {error}"),
-        }
+        value_or_panic(result)
     }
 }
 

@@ -3,14 +3,7 @@
 use std::time::Duration;
 
 use crate::clock::Tick;
-
-/// How long the value of one call lives.
-pub(crate) enum Lifetime<V> {
-    /// As the cache says.
-    Default,
-    Fixed(Duration),
-    FromValue(Box<dyn FnOnce(&V) -> Duration + Send>),
-}
+use crate::options::Lifetime;
 
 /// The cache's own rule.
 #[derive(Clone, Copy, Debug)]
@@ -52,6 +45,10 @@ impl Ttl {
     #[inline]
     pub(crate) fn is_long(self) -> bool {
         self.0 >= Self::LONG.0
+    }
+
+    pub(crate) fn is_zero(self) -> bool {
+        self.0 == 0
     }
 
     #[inline]

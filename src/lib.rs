@@ -275,16 +275,20 @@
 #![warn(clippy::disallowed_methods, clippy::disallowed_types)]
 #![cfg_attr(docsrs, feature(doc_cfg))]
 
+mod background;
 mod builder;
 mod cache;
+mod chance;
 mod clock;
 mod compute;
 mod engine;
 mod entry;
 mod expiry;
+mod freshness;
 mod hash;
 mod iter;
 pub mod key;
+mod options;
 mod panic;
 mod reads;
 pub mod runtime;

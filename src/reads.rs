@@ -26,19 +26,21 @@ pub(crate) struct Reads {
 /// Counters in cache lines of their own: two, because lines are fetched in pairs.
 #[derive(Default)]
 #[repr(align(128))]
-struct Tally([AtomicU64; 3]);
+struct Tally([AtomicU64; 4]);
 
 /// What is counted.
-#[derive(Clone, Copy)]
+#[derive(Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Read {
     Hit,
     Miss,
+    /// A value past its time to live was handed out.
+    StaleHit,
     /// A miss that joined a running compute counts this too.
     Coalesced,
 }
 
 #[derive(Clone, Copy, Default)]
-struct Figures([u64; 3]);
+struct Figures([u64; 4]);
 
 impl Reads {
     pub(crate) fn new() -> Self {
@@ -61,6 +63,7 @@ impl Reads {
         Stats {
             hits: since(Read::Hit),
             misses: since(Read::Miss),
+            stale_hits: since(Read::StaleHit),
             coalesced: since(Read::Coalesced),
             ..Stats::default()
         }

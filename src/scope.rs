@@ -36,8 +36,6 @@ where
 
 impl<K, V, S> Drop for Scope<'_, K, V, S> {
     fn drop(&mut self) {
-        if let Some(sweeper) = &self.cache.engine.sweeper {
-            sweeper.stop();
-        }
+        self.cache.engine.stop();
     }
 }

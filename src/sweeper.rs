@@ -6,21 +6,18 @@
 //! runtime that is gone, or drops the task, costs promptness only, and a later write tries again.
 
 use std::future::{Future, poll_fn};
-use std::pin::Pin;
-use std::task::{Context, Poll};
+use std::task::Poll;
 use std::time::Duration;
 
-use futures_util::future::{BoxFuture, select};
+use futures_util::future::select;
 use futures_util::task::AtomicWaker;
 
+use crate::background::{Background, yield_now};
 use crate::clock::{Clock, Tick};
 use crate::panic::contain;
 use crate::runtime::{Runtime, Task};
 use crate::store::Sweep;
 use crate::sync::{Arc, AtomicBool, AtomicU64, Ordering, Weak};
-
-/// How often a closing cache lets the runtime run before it stops looking for the task's end.
-const CLOSING_TURNS: usize = 64;
 
 /// What is swept.
 pub(crate) trait Sweepable: Send + Sync + 'static {
@@ -36,11 +33,9 @@ pub(crate) trait Sweepable: Send + Sync + 'static {
 /// The cache's hold on its background task.
 pub(crate) struct Sweeper {
     target: Weak<dyn Sweepable>,
-    runtime: Arc<dyn Runtime>,
     /// The least time between two sweeps.
     interval: Duration,
     bell: Arc<Bell>,
-    work: Arc<Work>,
 }
 
 /// How writes reach the task.
@@ -57,19 +52,11 @@ struct Bell {
     respawn_at: AtomicU64,
 }
 
-/// The task's future. The runtime has a shell that polls it, so that closing the cache can take it
-/// away, whether the runtime still polls or not.
-type Work = async_lock::Mutex<Option<BoxFuture<'static, ()>>>;
-
 const ANY: u64 = Tick::NEVER.nanos();
 const NONE: u64 = 0;
 
 impl Sweeper {
-    pub(crate) fn new(
-        target: Weak<dyn Sweepable>,
-        runtime: Arc<dyn Runtime>,
-        interval: Duration,
-    ) -> Self {
+    pub(crate) fn new(target: Weak<dyn Sweepable>, interval: Duration) -> Self {
         let bell = Bell {
             waker: AtomicWaker::new(),
             has_news: AtomicBool::new(false),
@@ -78,29 +65,29 @@ impl Sweeper {
             is_closed: AtomicBool::new(false),
             respawn_at: AtomicU64::new(0),
         };
-        Self { target, runtime, interval, bell: Arc::new(bell), work: Arc::default() }
+        Self { target, interval, bell: Arc::new(bell) }
     }
 
     /// Tells the task of a deadline, if that is news to it. Runs the user's spawner or waker: not
     /// for use under a lock.
     #[inline]
-    pub(crate) fn notice(&self, deadline: Tick) {
+    pub(crate) fn notice(&self, deadline: Tick, background: &Background) {
         if deadline.nanos() < self.bell.news_before.load(Ordering::SeqCst) {
-            self.tell(deadline);
+            self.tell(deadline, background);
         }
     }
 
     #[cold]
-    fn tell(&self, deadline: Tick) {
+    fn tell(&self, deadline: Tick, background: &Background) {
         self.bell.news_before.fetch_min(deadline.nanos(), Ordering::SeqCst);
         if self.bell.is_running.load(Ordering::SeqCst) {
             self.bell.ring();
         } else {
-            self.spawn();
+            self.spawn(background);
         }
     }
 
-    fn spawn(&self) {
+    fn spawn(&self, background: &Background) {
         let Some(target) = self.target.upgrade() else { return };
         let now = target.clock().now();
         let bell = &self.bell;
@@ -123,42 +110,16 @@ impl Sweeper {
             interval: self.interval,
             swept_at: None,
         };
-        let runtime = Arc::downgrade(&self.runtime);
-        let task = Box::pin(async move {
+        let runtime = Arc::downgrade(background.runtime());
+        background.spawn(Box::pin(async move {
             let _running = running;
             rounds.run(runtime).await;
-        });
-        let Some(mut work) = self.work.try_lock() else { return };
-        *work = Some(task);
-        drop(work);
-        let shell: Task = Box::pin(Shell(Arc::clone(&self.work)));
-        // A spawner that refuses by panicking is one more that drops the task.
-        let _ = contain(|| self.runtime.spawn(shell));
+        }));
     }
 
-    /// Ends the background work for good, without waiting.
+    /// The task ends for good as soon as it is polled.
     pub(crate) fn stop(&self) {
         self.bell.stop();
-        let task = self.work.try_lock().and_then(|mut work| work.take());
-        drop(task);
-    }
-
-    /// Ends the background work for good, and waits for its end.
-    ///
-    /// A batch that is under way is waited for. The shell that remains is empty; the runtime is
-    /// given some turns to drop it, but not waited for, because it may never run again.
-    pub(crate) async fn close(&self) {
-        self.bell.stop();
-        let task = self.work.lock().await.take();
-        drop(task);
-        for _ in 0..CLOSING_TURNS {
-            if Arc::strong_count(&self.work) == 1 {
-                return;
-            }
-            // To the runtime's other threads, and to its other tasks.
-            std::thread::yield_now();
-            yield_now().await;
-        }
     }
 }
 
@@ -191,27 +152,6 @@ impl Bell {
 
     fn silence(&self) {
         self.has_news.store(false, Ordering::SeqCst);
-    }
-}
-
-/// What the runtime runs.
-struct Shell(Arc<Work>);
-
-impl Future for Shell {
-    type Output = ();
-
-    fn poll(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<()> {
-        // Whoever else has the lock is taking the work away.
-        let Some(mut work) = self.0.try_lock() else { return Poll::Ready(()) };
-        let Some(task) = work.as_mut() else { return Poll::Ready(()) };
-        task.as_mut().poll(context)
-    }
-}
-
-impl Drop for Shell {
-    fn drop(&mut self) {
-        let task = self.0.try_lock().and_then(|mut work| work.take());
-        drop(task);
     }
 }
 
@@ -306,17 +246,4 @@ impl Rounds {
             yield_now().await;
         }
     }
-}
-
-/// Lets other tasks run.
-async fn yield_now() {
-    let mut yielded = false;
-    poll_fn(|context| {
-        if std::mem::replace(&mut yielded, true) {
-            return Poll::Ready(());
-        }
-        context.waker().wake_by_ref();
-        Poll::Pending
-    })
-    .await;
 }

@@ -1,5 +1,6 @@
 //! `ComputeError`: why a compute call has no value.
 
+use std::convert::Infallible;
 use std::error::Error;
 use std::fmt;
 use std::sync::Arc;
@@ -78,5 +79,14 @@ impl<E: Error + 'static> Error for ComputeError<E> {
             Self::Failed(error) => Some(&**error),
             _ => None,
         }
+    }
+}
+
+/// What a call returns that has no error to return.
+#[inline]
+pub(crate) fn value_or_panic<T>(result: Result<T, ComputeError<Infallible>>) -> T {
+    match result {
+        Ok(value) => value,
+        Err(error) => panic!("get_or_compute has no value to return: {error}"),
     }
 }

@@ -9,30 +9,37 @@
 //!
 //! [`Shared`]: futures_util::future::Shared
 
-use std::any::Any;
 use std::future::Future;
 use std::mem;
 use std::pin::Pin;
+use std::slice;
 use std::task::{Context, Poll, Waker};
 
 use futures_util::FutureExt;
-use futures_util::future::BoxFuture;
-use futures_util::task::waker;
+use futures_util::future::{BoxFuture, Shared};
+use futures_util::task::{ArcWake, waker};
 
-use crate::expiry::Lifetime;
+use crate::clock::{Clock, Tick};
+use crate::options::Options;
 use crate::panic::contain;
-use crate::store::Ticket;
+use crate::runtime::{Runtime, Task};
+use crate::store::{Ending, Failure, Handle, Ticket};
 use crate::sync::{Arc, Weak};
 
-use super::recursion::{Closed, Dependency, Polling};
+use super::patience::{Allowance, Patience};
+use super::permits::Permits;
+use super::recursion::{Closed, Dependency, Polling, is_around};
 use super::share::{Share, Shareable, Stage};
-use super::signal::{AnySignal, Progress, Signal};
+use super::signal::{AnySignal, Origin, Progress, Signal};
+use super::term::Term;
 
 /// How a compute ended, whatever its callers' error types.
 #[derive(Clone)]
 pub(crate) enum Outcome<V> {
     Value(V),
-    Failed(Arc<dyn Any + Send + Sync>),
+    /// Those of several keys, by the order of their tickets.
+    Values(Arc<[Option<V>]>),
+    Failed(Failure),
     Panicked(Arc<str>),
 }
 
@@ -46,21 +53,39 @@ impl<V> Outcome<V> {
 /// What a waiter gets.
 pub(crate) enum Awaited<V> {
     Outcome(Outcome<V>),
+    /// The compute was for several keys, and brought nothing for this one.
+    Lacking,
     /// Waiting would never end: the waiter is part of the compute that it waits for.
     Recursive,
+    TimedOut,
 }
 
 /// Where flights land.
 pub(crate) trait Ground<V>: Send + Sync {
-    /// Stores the value, unless a write came first. May panic with the user's code, before
-    /// anything was stored.
-    fn land(&self, ticket: Ticket, value: &V, lifetime: Lifetime<V>);
+    /// Stores the values, unless writes came first, and ends the flights of keys without one. May panic
+    /// with the user's code, before anything was stored.
+    fn land(&self, tickets: &[Ticket], outcome: &Outcome<V>, options: Options<V>);
 
-    /// Ends a flight that brings no value.
-    fn abandon(&self, ticket: Ticket, failed: bool);
+    /// Ends a flight that brings no value to store.
+    fn end(&self, ticket: Ticket, ending: Ending);
 }
 
-type Compute<V> = BoxFuture<'static, Outcome<V>>;
+pub(super) type Compute<V> = BoxFuture<'static, Outcome<V>>;
+
+/// The keys that a compute is for.
+enum Tickets {
+    One(Ticket),
+    Many(Vec<Ticket>),
+}
+
+impl Tickets {
+    fn as_slice(&self) -> &[Ticket] {
+        match self {
+            Self::One(ticket) => slice::from_ref(ticket),
+            Self::Many(tickets) => tickets,
+        }
+    }
+}
 
 /// The future that is shared.
 pub(super) struct Flight<V> {
@@ -69,9 +94,9 @@ pub(super) struct Flight<V> {
     waker: Waker,
     /// `None` before it is made, and when it is over.
     compute: Option<Compute<V>>,
-    ground: Arc<dyn Ground<V>>,
-    ticket: Ticket,
-    lifetime: Lifetime<V>,
+    ground: Weak<dyn Ground<V>>,
+    tickets: Tickets,
+    options: Options<V>,
     landed: bool,
 }
 
@@ -84,19 +109,44 @@ impl<V> Flight<V> {
         if let Err(message) = self.drop_compute() {
             outcome.replace_by_panic(message);
         }
-        let lifetime = mem::replace(&mut self.lifetime, Lifetime::Default);
-        let ended = match &outcome {
-            Outcome::Value(value) => contain(|| self.ground.land(self.ticket, value, lifetime)),
-            _ => contain(|| drop(lifetime)),
+        let options = self.options.take();
+        let ground = self.ground.upgrade();
+        let brings_values = matches!(outcome, Outcome::Value(_) | Outcome::Values(_))
+            && !self.signal.content.term.is_given_up();
+        let ended = match &ground {
+            Some(ground) if brings_values => {
+                contain(|| ground.land(self.tickets.as_slice(), &outcome, options))
+            }
+            _ => contain(|| drop(options)),
         };
+        let has_landed = brings_values && ended.is_ok();
         if let Err(message) = ended {
             outcome.replace_by_panic(message);
         }
-        if !matches!(outcome, Outcome::Value(_)) {
-            self.ground.abandon(self.ticket, true);
+        if !has_landed {
+            self.end(ground.as_deref(), Some(&outcome));
         }
+        // Perhaps the last handle has gone meanwhile: then everything is dropped here.
+        let _ = contain(|| drop(ground));
         self.landed = true;
         outcome
+    }
+
+    /// Leaves the store without a value. `None` if there is no outcome at all.
+    #[cold]
+    fn end(&self, ground: Option<&dyn Ground<V>>, outcome: Option<&Outcome<V>>) {
+        let Some(ground) = ground else { return };
+        for &ticket in self.tickets.as_slice() {
+            ground.end(
+                ticket,
+                match outcome {
+                    _ if self.signal.content.term.is_given_up() => Ending::GivenUp,
+                    Some(Outcome::Failed(failure)) => Ending::Failed(Some(Failure::clone(failure))),
+                    Some(Outcome::Panicked(_)) => Ending::Failed(None),
+                    _ => Ending::Dropped,
+                },
+            );
+        }
     }
 
     fn drop_compute(&mut self) -> Result<(), Arc<str>> {
@@ -133,42 +183,118 @@ impl<V> Drop for Flight<V> {
         }
         // Nobody waits for it any more, so nobody is told that a destructor panicked.
         let _ = self.drop_compute();
-        let _ = contain(|| self.lifetime = Lifetime::Default);
-        self.ground.abandon(self.ticket, false);
+        let _ = contain(|| drop(self.options.take()));
+        let ground = self.ground.upgrade();
+        self.end(ground.as_deref(), None);
+        let _ = contain(|| drop(ground));
     }
 }
 
 /// The store's handle to a flight: does not keep it going.
 pub(crate) struct FlightHandle<V> {
     signal: Weak<Signal<Stage<V>>>,
+    /// Which of several keys it is for.
+    part: Option<u32>,
 }
 
 impl<V: Clone + Send + Sync + 'static> FlightHandle<V> {
-    /// A new flight, and its leader.
+    /// One more waiter, unless the last one has just left, or the compute was given up.
     #[inline]
-    pub(crate) fn new(
-        ticket: Ticket,
-        ground: Arc<dyn Ground<V>>,
-        lifetime: Lifetime<V>,
-    ) -> (Self, Leader<V>) {
-        let signal = Arc::new(Signal::default());
-        let handle = Self { signal: Arc::downgrade(&signal) };
-        let waker = waker(Arc::clone(&signal));
-        let landed = false;
-        (handle, Leader(Flight { signal, waker, compute: None, ground, ticket, lifetime, landed }))
-    }
-
-    /// One more waiter, unless the last one has just left.
-    #[inline]
-    pub(crate) fn join(&self) -> Option<Waiter<V>> {
+    pub(super) fn join(&self, terms: Terms<'_>) -> Option<Waiter<V>> {
         let signal = self.signal.upgrade()?;
+        let term = &signal.content.term;
+        if !term.is_open(terms.clock) {
+            return None;
+        }
         let share = Some(signal.content.join()?);
-        Some(Waiter { signal, share, place: None, dependency: None })
+        term.extend(terms.allowance.limit(term.begun));
+        let patience = terms.patience(term);
+        Some(Waiter { signal, share, place: None, dependency: None, part: self.part, patience })
+    }
+}
+
+impl<V> Handle for FlightHandle<V> {
+    fn is_open(&self, clock: &Clock) -> bool {
+        self.signal.upgrade().is_some_and(|signal| signal.content.term.is_open(clock))
+    }
+}
+
+/// On which terms a caller waits.
+#[derive(Clone, Copy)]
+pub(super) struct Terms<'a> {
+    pub(super) allowance: Allowance,
+    pub(super) clock: &'a Clock,
+    pub(super) runtime: Option<&'a Arc<dyn Runtime>>,
+    pub(super) permits: Option<&'a Permits>,
+}
+
+impl Terms<'_> {
+    #[inline]
+    fn patience(self, term: &Term) -> Option<Box<Patience>> {
+        let deadline = match self.allowance {
+            Allowance::Endless => return None,
+            Allowance::OfCall(timeout) => self.clock.now().after(timeout),
+            Allowance::OfCompute(_) => term.limit(),
+        };
+        Patience::until(deadline, self.clock, self.runtime).map(Box::new)
     }
 }
 
 /// The caller that is to make the compute. Dropped before, it ends the flight.
-pub(crate) struct Leader<V>(Flight<V>);
+pub(super) struct Leader<V>(Flight<V>);
+
+impl<V: Clone + Send + Sync + 'static> Leader<V> {
+    /// Of the flight for one key.
+    #[inline]
+    pub(super) fn new(
+        ticket: Ticket,
+        ground: Weak<dyn Ground<V>>,
+        options: Options<V>,
+        allowance: Allowance,
+    ) -> Self {
+        let begun = ticket.begun;
+        Self::begin(begun, Tickets::One(ticket), ground, options, allowance)
+    }
+
+    /// Of flights for several keys, none so far.
+    pub(super) fn of_many(ground: Weak<dyn Ground<V>>, terms: Terms<'_>) -> Self {
+        let begun = terms.clock.now();
+        Self::begin(begun, Tickets::Many(Vec::new()), ground, Options::DEFAULT, terms.allowance)
+    }
+
+    #[inline]
+    fn begin(
+        begun: Tick,
+        tickets: Tickets,
+        ground: Weak<dyn Ground<V>>,
+        options: Options<V>,
+        allowance: Allowance,
+    ) -> Self {
+        let origin = Origin(Weak::as_ptr(&ground).cast::<()>().addr());
+        let term = Term::new(begun, allowance.limit(begun));
+        let signal = Arc::new(Signal::new(origin, Stage::new(term)));
+        let waker = waker(Arc::clone(&signal));
+        let (compute, landed) = (None, false);
+        Self(Flight { signal, waker, compute, ground, tickets, options, landed })
+    }
+
+    /// The store's handle, for a flight of one key.
+    #[inline]
+    pub(super) fn handle(&self) -> FlightHandle<V> {
+        FlightHandle { signal: Arc::downgrade(&self.0.signal), part: None }
+    }
+
+    /// Adds a key, and returns the store's handle for it.
+    pub(super) fn add(&mut self, ticket: Ticket) -> FlightHandle<V> {
+        let Tickets::Many(tickets) = &mut self.0.tickets else {
+            unreachable!("keys are added to a flight of many");
+        };
+        tickets.push(ticket);
+        let part =
+            u32::try_from(tickets.len() - 1).expect("a call has fewer than four billion keys");
+        FlightHandle { signal: Arc::downgrade(&self.0.signal), part: Some(part) }
+    }
+}
 
 /// What the first poll came to.
 pub(crate) enum Launched<V> {
@@ -178,7 +304,7 @@ pub(crate) enum Launched<V> {
 
 impl<V: Clone + Send + Sync + 'static> Leader<V> {
     /// Makes the compute, and leaves the first poll to whoever waits.
-    pub(crate) fn share<F>(self, make: impl FnOnce() -> F) -> Waiter<V>
+    pub(super) fn share<F>(self, make: impl FnOnce() -> F, terms: Terms<'_>) -> Waiter<V>
     where
         F: Future<Output = Outcome<V>> + Send + 'static,
     {
@@ -187,7 +313,7 @@ impl<V: Clone + Send + Sync + 'static> Leader<V> {
         // Inside the flight: a closure that asks for its own key is told so.
         let polling = Polling::begin(Arc::<Signal<Stage<V>>>::clone(&signal));
         flight.compute = Some(match contain(make) {
-            Ok(compute) => compute.boxed(),
+            Ok(compute) => flight.admitted(compute.boxed(), terms.permits),
             Err(message) => std::future::ready(Outcome::Panicked(message)).boxed(),
         });
         drop(polling);
@@ -195,35 +321,39 @@ impl<V: Clone + Send + Sync + 'static> Leader<V> {
         let shared = Shareable::Left(flight).shared();
         signal.content.share(&shared);
         waker.wake();
-        Waiter { signal, share: Some(Share::Taken(shared)), place: None, dependency: None }
+        Waiter::of(signal, shared, terms)
     }
 
     /// Makes the compute and polls it for the first time. A panic of `make` is the flight's outcome.
+    ///
+    /// Takes the leader out if it goes on: it is large, and mostly stays where it is.
     #[inline]
-    pub(crate) fn launch<F>(
-        self,
+    pub(super) fn launch<F>(
+        slot: &mut Option<Self>,
         make: impl FnOnce() -> F,
+        terms: Terms<'_>,
         context: &mut Context<'_>,
     ) -> Launched<V>
     where
         F: Future<Output = Outcome<V>> + Send + 'static,
     {
-        let Self(mut flight) = self;
+        let Self(flight) = slot.as_mut().expect("a call that leads has a leader");
         // Inside the flight: a closure that asks for its own key is told so. At the end of this scope
         // the signal is told how far it came, when all is ready for those who are then woken.
         let polling = Polling::begin(Arc::<Signal<Stage<V>>>::clone(&flight.signal));
         let polling = polling.expect("a new flight is not polled yet");
-        if let Poll::Ready(outcome) = flight.first_poll(make) {
+        if let Poll::Ready(outcome) = flight.first_poll(make, terms.permits) {
             flight.signal.content.end(&outcome);
             return Launched::Ended(Awaited::Outcome(outcome));
         }
+        let Self(flight) = slot.take().expect("the leader is there");
         let signal = Arc::clone(&flight.signal);
         let shared = Shareable::Left(flight).shared();
         signal.content.share(&shared);
-        let share = Some(Share::Taken(shared));
-        let mut waiter = Waiter { signal, share, place: None, dependency: None };
+        let mut waiter = Waiter::of(signal, shared, terms);
         waiter.signal.register(&mut waiter.place, context.waker());
         match waiter.depend(&polling) {
+            Ok(()) if waiter.has_lost_patience(context) => Launched::Ended(Awaited::TimedOut),
             Ok(()) => Launched::UnderWay(waiter),
             Err(Closed) => Launched::Ended(Awaited::Recursive),
         }
@@ -231,14 +361,44 @@ impl<V: Clone + Send + Sync + 'static> Leader<V> {
 }
 
 impl<V> Flight<V> {
+    /// The compute, which waits for a permit if it needs one.
     #[inline]
-    fn first_poll<F>(&mut self, make: impl FnOnce() -> F) -> Poll<Outcome<V>>
+    fn admitted(&self, compute: Compute<V>, permits: Option<&Permits>) -> Compute<V>
     where
+        V: Clone + Send + Sync + 'static,
+    {
+        match permits {
+            Some(permits) => self.queued(compute, permits),
+            None => compute,
+        }
+    }
+
+    #[cold]
+    fn queued(&self, compute: Compute<V>, permits: &Permits) -> Compute<V>
+    where
+        V: Clone + Send + Sync + 'static,
+    {
+        if is_around(self.signal.origin()) {
+            // Who asked for it has a permit, and waits.
+            self.signal.lend();
+        }
+        let signal: Arc<AnySignal> = Arc::<Signal<Stage<V>>>::clone(&self.signal);
+        permits.admit(compute, signal).boxed()
+    }
+
+    #[inline]
+    fn first_poll<F>(
+        &mut self,
+        make: impl FnOnce() -> F,
+        permits: Option<&Permits>,
+    ) -> Poll<Outcome<V>>
+    where
+        V: Clone + Send + Sync + 'static,
         F: Future<Output = Outcome<V>> + Send + 'static,
     {
         match contain(make) {
             Ok(compute) => {
-                self.compute = Some(compute.boxed());
+                self.compute = Some(self.admitted(compute.boxed(), permits));
                 self.poll_unpin(&mut Context::from_waker(Waker::noop()))
             }
             Err(message) => {
@@ -257,10 +417,68 @@ pub(crate) struct Waiter<V> {
     share: Option<Share<V>>,
     place: Option<usize>,
     /// That another flight's compute is left waiting here.
-    dependency: Option<Dependency>,
+    dependency: Option<Box<Dependency>>,
+    /// Which of several keys it waits for; `None` is for all of them.
+    part: Option<u32>,
+    patience: Option<Box<Patience>>,
 }
 
 impl<V: Clone + Send + Sync + 'static> Waiter<V> {
+    fn of(signal: Arc<Signal<Stage<V>>>, shared: Shared<Shareable<V>>, terms: Terms<'_>) -> Self {
+        let patience = terms.patience(&signal.content.term);
+        let share = Some(Share::Taken(shared));
+        Self { signal, share, place: None, dependency: None, part: None, patience }
+    }
+
+    /// Lets the waiter speak for all keys of its flight. Returns the one that it spoke for.
+    pub(super) fn widen(&mut self) -> Option<u32> {
+        self.part.take()
+    }
+
+    /// Tells flights apart while there is a waiter for them.
+    pub(super) fn flight(&self) -> usize {
+        Arc::as_ptr(&self.signal).addr()
+    }
+
+    /// Notes that a task is to drive the compute; false if one does.
+    pub(super) fn drive(&self) -> bool {
+        self.signal.content.term.drive()
+    }
+
+    /// A task that drives the compute, and has no use for its outcome.
+    pub(super) fn driven(self) -> Task {
+        self.map(drop).boxed()
+    }
+
+    /// Another waiter for the same flight.
+    pub(super) fn accompany(&self, terms: Terms<'_>) -> Option<Self> {
+        FlightHandle { signal: Arc::downgrade(&self.signal), part: None }.join(terms)
+    }
+
+    fn has_lost_patience(&mut self, context: &mut Context<'_>) -> bool {
+        let Some(patience) = &mut self.patience else { return false };
+        if patience.poll(context).is_pending() {
+            return false;
+        }
+        self.signal.content.term.time_out(patience.deadline);
+        true
+    }
+
+    /// What is for this waiter of what the compute came to.
+    #[inline]
+    fn pick(&self, outcome: Outcome<V>) -> Awaited<V> {
+        match (outcome, self.part) {
+            (Outcome::Values(values), Some(part)) => {
+                match contain(|| values[part as usize].clone()) {
+                    Ok(Some(value)) => Awaited::Outcome(Outcome::Value(value)),
+                    Ok(None) => Awaited::Lacking,
+                    Err(message) => Awaited::Outcome(Outcome::Panicked(message)),
+                }
+            }
+            (outcome, _) => Awaited::Outcome(outcome),
+        }
+    }
+
     fn any_signal(&self) -> Arc<AnySignal> {
         Arc::<Signal<Stage<V>>>::clone(&self.signal)
     }
@@ -274,7 +492,7 @@ impl<V: Clone + Send + Sync + 'static> Waiter<V> {
         loop {
             if self.signal.is_worth_polling() {
                 if let Poll::Ready(outcome) = share.poll(&self.signal.content) {
-                    return Poll::Ready(Awaited::Outcome(outcome));
+                    return Poll::Ready(self.pick(outcome));
                 }
             }
             // Registered before the poll is declared over, or before a busy flight is looked at
@@ -289,6 +507,7 @@ impl<V: Clone + Send + Sync + 'static> Waiter<V> {
             }
         }
         match self.depend(&polling) {
+            Ok(()) if self.has_lost_patience(context) => Poll::Ready(Awaited::TimedOut),
             Ok(()) => Poll::Pending,
             Err(Closed) => Poll::Ready(Awaited::Recursive),
         }
@@ -301,7 +520,11 @@ impl<V: Clone + Send + Sync + 'static> Waiter<V> {
             return Ok(());
         }
         let Some(enclosing) = polling.enclosing() else { return Ok(()) };
-        self.dependency = Some(Dependency::add(&enclosing, &self.any_signal())?);
+        self.dependency = Some(Box::new(Dependency::add(&enclosing, &self.any_signal())?));
+        // Who waits has a permit, if there are any: the compute need not wait for one.
+        if is_around(self.signal.origin()) && self.signal.lend() {
+            Signal::wake_by_ref(&self.signal);
+        }
         Ok(())
     }
 }

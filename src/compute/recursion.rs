@@ -12,7 +12,7 @@ use std::ptr;
 
 use crate::sync::{Arc, Mutex, Weak};
 
-use super::signal::{AnySignal, Progress};
+use super::signal::{AnySignal, Origin, Progress};
 
 thread_local! {
     /// The flights that are being polled on this thread, the innermost last.
@@ -76,6 +76,14 @@ impl Drop for Polling {
             signal.polled(progress);
         }
     }
+}
+
+/// Whether the innermost flight is polled inside another one of the same cache.
+pub(super) fn is_around(origin: Origin) -> bool {
+    STACK.with_borrow(|stack| {
+        let outer = stack.split_last().map_or(&[][..], |(_, outer)| outer);
+        outer.iter().any(|frame| frame.signal.origin() == origin)
+    })
 }
 
 /// Runs what has nothing to do with the flights that are being polled on this thread, such as

@@ -14,6 +14,7 @@ use crate::sync::{AtomicBool, Mutex, Ordering};
 use super::flight::{Flight, Outcome};
 use super::recursion::Polling;
 use super::signal::Progress;
+use super::term::Term;
 
 /// A flight after its first poll; or what that came to, for those who joined during it.
 pub(super) type Shareable<V> = Either<Flight<V>, Landed<V>>;
@@ -34,6 +35,7 @@ impl<V> Future for Landed<V> {
 
 /// Where a flight stands.
 pub(super) struct Stage<V> {
+    pub(super) term: Term,
     sharing: Mutex<Sharing<V>>,
     /// Whether anybody joined the leader. Set under the shard's lock, which the leader has taken once
     /// more before it looks.
@@ -56,14 +58,13 @@ pub(super) enum Share<V> {
     Taken(Shared<Shareable<V>>),
 }
 
-impl<V> Default for Stage<V> {
-    fn default() -> Self {
-        let sharing = Mutex::new(Sharing::NotYet { waiting: 0 });
-        Self { sharing, is_joined: AtomicBool::new(false) }
-    }
-}
-
 impl<V> Stage<V> {
+    #[inline]
+    pub(super) fn new(term: Term) -> Self {
+        let sharing = Mutex::new(Sharing::NotYet { waiting: 0 });
+        Self { term, sharing, is_joined: AtomicBool::new(false) }
+    }
+
     /// A share for one more waiter; `None` if the last one has just left.
     pub(super) fn join(&self) -> Option<Share<V>> {
         self.is_joined.store(true, Ordering::Relaxed);
@@ -155,7 +156,9 @@ mod tests {
 
     use crate::sync::Arc;
 
-    use super::super::signal::Signal;
+    use crate::clock::Tick;
+
+    use super::super::signal::{Origin, Signal};
     use super::*;
 
     struct Count(Mutex<u32>);
@@ -168,7 +171,8 @@ mod tests {
 
     #[test]
     fn whoever_takes_the_outcome_of_a_first_poll_wakes_those_who_found_it_busy() {
-        let signal: Arc<Signal<Stage<u32>>> = Arc::default();
+        let stage = Stage::new(Term::new(Tick::START, Tick::NEVER));
+        let signal: Arc<Signal<Stage<u32>>> = Arc::new(Signal::new(Origin(0), stage));
         let mut share = signal.content.join().expect("a flight that begins can be joined");
         let busy = signal.content.join().expect("also by a second one");
         let wakes = Arc::new(Count(Mutex::new(0)));

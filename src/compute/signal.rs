@@ -41,9 +41,12 @@ pub(super) enum Progress {
 }
 
 /// What one flight's handles and its compute share; and by what the handles come to share the compute.
-#[derive(Default)]
 pub(super) struct Signal<C: ?Sized> {
     state: AtomicU8,
+    /// The cache whose flight it is.
+    origin: Origin,
+    /// A compute that has a permit waits for this one.
+    is_lent: AtomicBool,
     /// Who is to be woken next. A waiter keeps its place until it leaves.
     waiters: Mutex<Slab<Option<Waker>>>,
     /// Whether a waiter ever registered.
@@ -55,7 +58,40 @@ pub(super) struct Signal<C: ?Sized> {
 /// A signal, whatever its content.
 pub(super) type AnySignal = Signal<dyn Send + Sync>;
 
+/// Tells caches apart, by address.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Origin(pub(super) usize);
+
+impl<C> Signal<C> {
+    #[inline]
+    pub(super) fn new(origin: Origin, content: C) -> Self {
+        Self {
+            state: AtomicU8::new(0),
+            origin,
+            is_lent: AtomicBool::new(false),
+            waiters: Mutex::default(),
+            is_awaited: AtomicBool::new(false),
+            dependencies: Dependencies::default(),
+            content,
+        }
+    }
+}
+
 impl<C: ?Sized> Signal<C> {
+    pub(super) fn origin(&self) -> Origin {
+        self.origin
+    }
+
+    /// Whether the compute may run under the permit of another.
+    pub(super) fn is_lent(&self) -> bool {
+        self.is_lent.load(Ordering::SeqCst)
+    }
+
+    /// Lets the compute run under the permit of another; true if that is news.
+    pub(super) fn lend(&self) -> bool {
+        !self.is_lent.swap(true, Ordering::SeqCst)
+    }
+
     pub(super) fn dependencies(&self) -> &Dependencies {
         &self.dependencies
     }

@@ -2,7 +2,7 @@
 
 /// A key's hash, mixed so that both halves of it are good: hashers that users bring may leave bits
 /// empty, or make one half of the other, and those of integers may be in step with each other.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct KeyHash(u64);
 
 impl KeyHash {

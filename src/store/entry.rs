@@ -1,6 +1,7 @@
 //! Entry: what a shard's table holds, and what is to become one.
 
 use std::mem;
+use std::time::Duration;
 
 use crate::clock::Tick;
 
@@ -19,7 +20,7 @@ pub(super) struct Entry<K, V> {
 
 /// Which value of an entry this is: different for each that is stored in the shard, until the number
 /// wraps. One bit tells whether the deadline has moved since the entry came.
-#[derive(Clone, Copy, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Version(u32);
 
 impl Version {
@@ -48,20 +49,42 @@ impl<K, V> Entry<K, V> {
         value: V,
         deadline: Tick,
         version: Version,
+        grace: u64,
         roster: &mut Roster,
     ) -> V {
         self.version = version.moved();
         // No alarm is later than its deadline: if that only moves later, it is left for the alarm to
         // find, and nothing else is touched.
         if deadline < self.deadline {
-            roster.bring_forward(self.token, deadline);
+            roster.bring_forward(self.token, deadline.after_nanos(grace));
         }
         self.deadline = deadline;
         mem::replace(&mut self.value, value)
     }
 
-    pub(super) fn due(&self) -> Due {
-        Due { deadline: self.deadline, was_moved: self.version.was_moved() }
+    /// When it is to be removed.
+    #[inline]
+    pub(super) fn lapse(&self, grace: u64) -> Tick {
+        self.deadline.after_nanos(grace)
+    }
+
+    pub(super) fn due(&self, grace: u64) -> Due {
+        Due { deadline: self.lapse(grace), was_moved: self.version.was_moved() }
+    }
+}
+
+/// What is known of a value when it is stored.
+#[derive(Clone, Copy)]
+pub(super) struct Stamp {
+    pub(super) deadline: Tick,
+    /// How long it took to compute; zero if it was not.
+    pub(super) cost: Duration,
+}
+
+impl From<Tick> for Stamp {
+    #[inline]
+    fn from(deadline: Tick) -> Self {
+        Self { deadline, cost: Duration::ZERO }
     }
 }
 

@@ -1,98 +1,265 @@
-//! Flights: the computes that are running for keys of one shard.
+//! Flights: the computes that are running for keys of one shard, and those that failed lately.
 
+use std::cmp::Reverse;
+use std::collections::BinaryHeap;
 use std::mem;
+use std::time::Duration;
 
 use hashbrown::{Equivalent, HashTable};
 
+use crate::clock::{Clock, Tick};
 use crate::panic::Postponed;
 
 use super::digest::KeyHash;
-use super::leftovers::Leftovers;
+use super::leftovers::{Failure, Leftovers};
 
 /// Room for more flights than this is given back when the last one ends.
 const KEPT: usize = 256;
+/// No more failures than this are remembered in a shard; the earliest is forgotten first.
+const REMEMBERED: usize = 1024;
+/// How long a value is left alone after the first attempt to renew it failed. Doubles with each.
+const FIRST_BACK_OFF: Duration = Duration::from_millis(100);
+/// It doubles up to this.
+const LONGEST_BACK_OFF: Duration = Duration::from_secs(60);
 
-/// A compute that is running for a key. The handle is the caller's affair.
-struct Flight<K, F> {
+/// A compute that is running for a key, or has failed.
+pub(super) struct Flight<K, F> {
     hash: KeyHash,
     generation: u64,
     key: K,
-    handle: F,
+    state: State<F>,
+    /// How often in a row an attempt to renew the key's value has failed.
+    failures: u32,
+}
+
+enum State<F> {
+    /// The handle is the caller's affair.
+    Running(F),
+    Failed(Rest),
+}
+
+/// What remains of a compute that failed.
+struct Rest {
+    /// What those who ask are told, and until when.
+    failure: Option<(Failure, Tick)>,
+    /// From when on the value may be renewed again.
+    retry_at: Tick,
+}
+
+/// What a request finds of the computes for its key.
+pub(super) enum Found<'a, F> {
+    Running(&'a F),
+    /// One has failed, and is not to be repeated yet.
+    Failed(&'a Failure),
 }
 
 pub(super) struct Flights<K, F> {
     table: HashTable<Flight<K, F>>,
     last_generation: u64,
+    /// When those that have failed are forgotten. Others are in it too: those that were taken out.
+    rests: BinaryHeap<Reverse<(Tick, u64, KeyHash)>>,
+}
+
+impl<K, F> Flight<K, F> {
+    fn found(&self, clock: &Clock) -> Option<Found<'_, F>> {
+        match &self.state {
+            State::Running(handle) => Some(Found::Running(handle)),
+            State::Failed(Rest { failure: Some((failure, until)), .. }) => {
+                (!clock.has_passed(*until)).then_some(Found::Failed(failure))
+            }
+            State::Failed(_) => None,
+        }
+    }
+
+    /// For how long the next attempt waits if this one fails.
+    fn back_off(&self) -> Duration {
+        FIRST_BACK_OFF.saturating_mul(1 << self.failures.min(16)).min(LONGEST_BACK_OFF)
+    }
+
+    /// Takes the key out, to be stored.
+    #[inline]
+    pub(super) fn split(self) -> (K, Flight<(), F>) {
+        let Self { hash, generation, key, state, failures } = self;
+        (key, Flight { hash, generation, key: (), state, failures })
+    }
+
+    pub(super) fn leave<V>(self, removed: &mut Leftovers<K, V>) {
+        removed.key(self.key);
+        if let State::Failed(Rest { failure: Some((failure, _)), .. }) = self.state {
+            removed.failure(failure);
+        }
+    }
 }
 
 impl<K, F> Flights<K, F> {
     pub(super) const fn new() -> Self {
-        Self { table: HashTable::new(), last_generation: 0 }
+        Self { table: HashTable::new(), last_generation: 0, rests: BinaryHeap::new() }
     }
 
+    /// How many computes are running.
     #[cfg(any(test, feature = "test-util"))]
-    pub(super) fn len(&self) -> usize {
-        self.table.len()
+    pub(super) fn running(&self) -> usize {
+        self.table.iter().filter(|flight| matches!(flight.state, State::Running(_))).count()
     }
 
     #[inline]
-    pub(super) fn find<Q: Equivalent<K> + ?Sized>(&self, hash: KeyHash, key: &Q) -> Option<&F> {
+    fn get<Q: Equivalent<K> + ?Sized>(&self, hash: KeyHash, key: &Q) -> Option<&Flight<K, F>> {
         if self.table.is_empty() {
             return None;
         }
-        let spread = hash.digest().spread();
-        let flight = self.table.find(spread, |flight| key.equivalent(&flight.key))?;
-        Some(&flight.handle)
+        self.table.find(hash.digest().spread(), |flight| key.equivalent(&flight.key))
     }
 
-    /// Registers a flight. There must be none for this key.
+    /// What a request finds for a key.
     #[inline]
-    pub(super) fn begin(&mut self, hash: KeyHash, key: K, begin: impl FnOnce(u64) -> F) {
+    pub(super) fn find<Q: Equivalent<K> + ?Sized>(
+        &self,
+        hash: KeyHash,
+        key: &Q,
+        clock: &Clock,
+    ) -> Option<Found<'_, F>> {
+        self.get(hash, key)?.found(clock)
+    }
+
+    /// Whether nothing speaks against renewing the value of a key: no flight that `is_open`, and no
+    /// attempt that failed too lately.
+    pub(super) fn may_renew<Q: Equivalent<K> + ?Sized>(
+        &self,
+        hash: KeyHash,
+        key: &Q,
+        clock: &Clock,
+        is_open: impl FnOnce(&F) -> bool,
+    ) -> bool {
+        self.get(hash, key).is_none_or(|flight| match &flight.state {
+            State::Running(handle) => !is_open(handle),
+            State::Failed(rest) => clock.has_passed(rest.retry_at),
+        })
+    }
+
+    /// Registers a flight. There must be none for this key, nor the failure of one.
+    #[inline]
+    pub(super) fn begin(
+        &mut self,
+        hash: KeyHash,
+        key: K,
+        failures: u32,
+        begin: impl FnOnce(u64) -> F,
+    ) {
         self.last_generation += 1;
         let generation = self.last_generation;
-        self.add(Flight { hash, generation, key, handle: begin(generation) });
+        let state = State::Running(begin(generation));
+        self.add(Flight { hash, generation, key, state, failures });
     }
 
-    /// Takes a flight out, if a write has not done so before. If it has not, nothing fresh stands
-    /// under the key: what is stored there fences the flight off, and what had expired was removed
-    /// when it began.
+    /// Takes a flight out, if a write has not done so before.
     #[inline]
-    pub(super) fn end(&mut self, hash: KeyHash, generation: u64) -> Option<(K, F)> {
+    pub(super) fn end(&mut self, hash: KeyHash, generation: u64) -> Option<Flight<K, F>> {
         let spread = hash.digest().spread();
         let found = self.table.find_entry(spread, |flight| flight.generation == generation);
         let (flight, _) = found.ok()?.remove();
         if self.table.is_empty() && self.table.capacity() > KEPT {
             self.table = HashTable::new();
         }
-        Some((flight.key, flight.handle))
+        Some(flight)
     }
 
     /// Puts a flight back that was ended under this very lock.
     #[cold]
-    pub(super) fn resume(&mut self, hash: KeyHash, generation: u64, (key, handle): (K, F)) {
-        self.add(Flight { hash, generation, key, handle });
+    pub(super) fn resume(&mut self, key: K, flight: Flight<(), F>) {
+        let Flight { hash, generation, state, failures, .. } = flight;
+        self.add(Flight { hash, generation, key, state, failures });
     }
 
-    /// Fences off the flight of a key: its outcome will not be stored.
+    /// Puts a flight back that has failed: those who ask are told until a given time, and if it was to
+    /// renew a value at `renews_at`, the next attempt is put off.
+    ///
+    /// Returns when it is forgotten.
+    pub(super) fn rest<V>(
+        &mut self,
+        flight: Flight<K, F>,
+        failure: Option<(Failure, Tick)>,
+        renews_at: Option<Tick>,
+        removed: &mut Leftovers<K, V>,
+    ) -> Tick {
+        let retry_at = renews_at.map_or(Tick::START, |now| now.after(flight.back_off()));
+        let end = failure.as_ref().map_or(retry_at, |(_, until)| retry_at.max(*until));
+        while self.rests.len() >= REMEMBERED {
+            self.forget_first(removed);
+        }
+        self.rests.push(Reverse((end, flight.generation, flight.hash)));
+        let failures = flight.failures.saturating_add(1);
+        self.add(Flight { state: State::Failed(Rest { failure, retry_at }), failures, ..flight });
+        end
+    }
+
+    /// When the first failure is to be forgotten.
+    #[inline]
+    pub(super) fn next_alarm(&self) -> Tick {
+        self.rests.peek().map_or(Tick::NEVER, |Reverse((end, ..))| *end)
+    }
+
+    /// Forgets the failures whose time is over; at most `budget` of them. Tells how many were looked at.
+    pub(super) fn forget<V>(
+        &mut self,
+        now: Tick,
+        budget: usize,
+        removed: &mut Leftovers<K, V>,
+    ) -> usize {
+        let mut looks = 0;
+        while looks < budget && self.next_alarm() <= now {
+            self.forget_first(removed);
+            looks += 1;
+        }
+        looks
+    }
+
+    fn forget_first<V>(&mut self, removed: &mut Leftovers<K, V>) {
+        let Some(Reverse((_, generation, hash))) = self.rests.pop() else { return };
+        if let Some(flight) = self.end(hash, generation) {
+            flight.leave(removed);
+        }
+        if self.rests.is_empty() {
+            self.rests = BinaryHeap::new();
+        }
+    }
+
+    /// Fences off the flight of a key: its outcome will not be stored. A failure is forgotten.
+    ///
+    /// Returns how often in a row an attempt to renew the key's value has failed.
     #[inline]
     pub(super) fn fence<Q: Equivalent<K> + ?Sized, V>(
         &mut self,
         hash: KeyHash,
         key: &Q,
         removed: &mut Leftovers<K, V>,
-    ) {
+    ) -> u32 {
+        let Some(flight) = self.take_key(hash, key) else { return 0 };
+        let failures = if let State::Failed(_) = flight.state { flight.failures } else { 0 };
+        flight.leave(removed);
+        failures
+    }
+
+    #[inline]
+    fn take_key<Q: Equivalent<K> + ?Sized>(
+        &mut self,
+        hash: KeyHash,
+        key: &Q,
+    ) -> Option<Flight<K, F>> {
         if self.table.is_empty() {
-            return;
+            return None;
         }
         let spread = hash.digest().spread();
-        if let Ok(found) = self.table.find_entry(spread, |flight| key.equivalent(&flight.key)) {
-            removed.key(found.remove().0.key);
-        }
+        let found = self.table.find_entry(spread, |flight| key.equivalent(&flight.key));
+        Some(found.ok()?.remove().0)
     }
 
     /// Takes all of them; later ones get generations of their own.
     pub(super) fn take(&mut self) -> Self {
-        Self { table: mem::take(&mut self.table), last_generation: self.last_generation }
+        Self {
+            table: mem::take(&mut self.table),
+            last_generation: self.last_generation,
+            rests: mem::take(&mut self.rests),
+        }
     }
 
     /// Drops every key, also when some of them panic.

@@ -1,65 +1,139 @@
 //! Landing: how a flight begins, and how its value is stored unless a write came first.
 
+use std::time::Duration;
+
 use crate::clock::Tick;
 use crate::expiry::Ttl;
 
-use super::entry::Item;
-use super::leftovers::Leftovers;
+use super::entry::{Item, Stamp, Version};
+use super::flights::Found;
+use super::leftovers::{Failure, Leftovers};
 use super::shard::Put;
-use super::{KeyHash, Store};
+use super::{Handle, KeyHash, Store};
 
 /// Names a flight: stored under its generation, a late outcome finds nothing.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Ticket {
     hash: KeyHash,
     generation: u64,
-    begun: Tick,
+    pub(crate) begun: Tick,
+    /// The value that is to be renewed.
+    renews: Option<Version>,
+    /// Whether it stands for its compute in the statistics: one of several tickets does.
+    is_counted: bool,
 }
 
-/// How a request that found nothing began.
-pub(crate) enum Begun<K, V, J, L> {
+/// A request that begins a flight.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Request {
+    pub(crate) hash: KeyHash,
+    pub(crate) wanted: Wanted,
+    /// False for all but the first of several keys with one compute.
+    pub(crate) is_counted: bool,
+}
+
+/// What a request wants that begins a flight.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Wanted {
+    /// The value: one that is there now will do.
+    Value,
+    /// The same, and a failure that is remembered will not do.
+    Retried,
+    /// A newer value than the one of this version, if nobody else is at it.
+    Newer(Version),
+    /// A value that is computed now.
+    Recomputed,
+}
+
+/// How a request began.
+pub(crate) enum Begun<K, V, J> {
     /// A value had arrived meanwhile.
     Found(V),
-    /// Another flight had begun meanwhile; the key is given back.
+    /// Another flight is under way; the key is given back.
     Joined(J, K),
-    Leads(L),
+    /// The compute has failed lately; the key is given back.
+    Failed(Failure, K),
+    /// Somebody else renews the value, or has just tried to.
+    NotNeeded,
+    Leads,
 }
 
-impl<K: Eq, V: Clone, F> Store<K, V, F> {
+/// How a flight ended that brings no value to store.
+pub(crate) enum Ending {
+    /// Its callers have left, or it brought nothing for this key.
+    Dropped,
+    /// It took too long.
+    GivenUp,
+    /// It failed, with an error that may be remembered.
+    Failed(Option<Failure>),
+}
+
+impl<K: Eq, V: Clone, F: Handle> Store<K, V, F> {
     /// Looks again, now as a writer: the value, or the running flight, or else a new one.
+    ///
+    /// What is to be dropped is in `removed`: the caller does so when others can drive its compute.
     #[inline]
-    pub(crate) fn begin<J, L>(
+    pub(crate) fn begin<J>(
         &self,
-        hash: KeyHash,
+        request: Request,
         key: K,
         join: impl FnOnce(&F) -> Option<J>,
-        lead: impl FnOnce(Ticket) -> (F, L),
+        lead: impl FnOnce(Ticket) -> F,
         removed: &mut Leftovers<K, V>,
-    ) -> Begun<K, V, J, L> {
+    ) -> Begun<K, V, J> {
+        let Request { hash, wanted, is_counted } = request;
         let mut shard = self.shard(hash).write();
         let now = self.clock.exact_reading();
-        if let Some(entry) = shard.find(hash, &key).filter(|entry| !now.has_passed(entry.deadline))
-        {
-            return Begun::Found(entry.value.clone());
-        }
-        if let Some(joined) = shard.flights.find(hash, &key).and_then(join) {
-            return Begun::Joined(joined, key);
+        let present = shard.find(hash, &key);
+        let renews = present.filter(|entry| !shard.is_over(entry, &now)).map(|entry| entry.version);
+        let flights = &shard.flights;
+        match wanted {
+            Wanted::Value | Wanted::Retried => {
+                if let Some(entry) = present.filter(|entry| !now.has_passed(entry.deadline)) {
+                    return Begun::Found(entry.value.clone());
+                }
+                match flights.find(hash, &key, &self.clock) {
+                    Some(Found::Running(handle)) => {
+                        if let Some(joined) = join(handle) {
+                            return Begun::Joined(joined, key);
+                        }
+                    }
+                    Some(Found::Failed(failure)) if wanted == Wanted::Value => {
+                        return Begun::Failed(Failure::clone(failure), key);
+                    }
+                    _ => {}
+                }
+            }
+            Wanted::Newer(version) => {
+                let may_renew = flights
+                    .may_renew(hash, &key, &self.clock, |handle| handle.is_open(&self.clock));
+                if renews != Some(version) || !may_renew {
+                    removed.key(key);
+                    return Begun::NotNeeded;
+                }
+            }
+            Wanted::Recomputed => {
+                if let Some(Found::Running(handle)) = flights.find(hash, &key, &self.clock)
+                    && let Some(joined) = join(handle)
+                {
+                    return Begun::Joined(joined, key);
+                }
+            }
         }
         self.bound.release(shard.tidy(now.tick(), removed));
         self.bound.release(usize::from(shard.remove_expired(hash, &key, &now, removed)));
-        // One that all callers have just left.
-        shard.flights.fence(hash, &key, removed);
-        let mut leader = None;
-        shard.stats.computes += 1;
-        shard.flights.begin(hash, key, |generation| {
-            let (handle, leads) = lead(Ticket { hash, generation, begun: now.tick() });
-            leader = Some(leads);
-            handle
-        });
-        Begun::Leads(leader.expect("a flight that begins calls its leader"))
+        // One that all callers have just left, or that has failed.
+        let failures = shard.flights.fence(hash, &key, removed);
+        shard.stats.computes += u64::from(is_counted);
+        shard.stats.refreshes += u64::from(is_counted && renews.is_some());
+        let begun = now.tick();
+        let lead = |generation| lead(Ticket { hash, generation, begun, renews, is_counted });
+        shard.flights.begin(hash, key, failures, lead);
+        Begun::Leads
     }
 
-    /// Stores the value of a flight, unless a write came first. Returns the deadline if it did.
+    /// Stores the value of a flight, unless a write came first. Returns when the sweeper is needed if
+    /// it did.
     #[inline]
     pub(crate) fn land(
         &self,
@@ -68,31 +142,34 @@ impl<K: Eq, V: Clone, F> Store<K, V, F> {
         ttl: Ttl,
         removed: &mut Leftovers<K, V>,
     ) -> Option<Tick> {
-        let Ticket { hash, generation, begun } = ticket;
+        let Ticket { hash, generation, begun, is_counted, .. } = ticket;
         let (mut value, mut place) = (Some(value), None);
         loop {
             // Declared first, so dropped last: under no lock.
             let mut item;
             let mut shard = self.shard(hash).write();
             let now = self.clock.exact_reading();
+            let cost = now.tick().since(begun);
             self.bound.release(shard.tidy(now.tick(), removed));
-            let Some((key, handle)) = shard.flights.end(hash, generation) else {
-                shard.stats.compute_time += now.tick().since(begun);
+            let Some(flight) = shard.flights.end(hash, generation) else {
+                shard.stats.compute_time += if is_counted { cost } else { Duration::ZERO };
                 return None;
             };
+            let (key, flight) = flight.split();
             item = Item::new(hash, key, value.take().expect("a value is stored once"));
             // By the clock that other writes of such a TTL go by, so that deadlines come in order.
             let stored = if ttl.is_long() { self.clock.reading().tick() } else { now.tick() };
             let deadline = ttl.deadline(stored);
-            match self.put(&mut shard, &mut item, deadline, &now, place.take(), removed) {
+            let stamp = Stamp { deadline, cost };
+            match self.put(&mut shard, &mut item, stamp, &now, place.take(), removed) {
                 Put::Stored | Put::Replaced(_) => {
-                    shard.stats.compute_time += now.tick().since(begun);
-                    return Some(deadline);
+                    shard.stats.compute_time += if is_counted { cost } else { Duration::ZERO };
+                    return Some(self.lapse(deadline));
                 }
                 Put::Full => {
                     let (key, unused) = item.take();
                     value = Some(unused);
-                    shard.flights.resume(hash, generation, (key, handle));
+                    shard.flights.resume(key, flight);
                 }
             }
             drop(shard);
@@ -100,14 +177,49 @@ impl<K: Eq, V: Clone, F> Store<K, V, F> {
         }
     }
 
-    /// Ends a flight that brings no value: it failed, or was dropped.
-    pub(crate) fn ground(&self, ticket: Ticket, failed: bool) {
-        let Ticket { hash, generation, begun } = ticket;
+    /// Ends a flight that brings no value to store. Returns when the sweeper is needed, if it is.
+    pub(crate) fn ground(
+        &self,
+        ticket: Ticket,
+        ending: Ending,
+        removed: &mut Leftovers<K, V>,
+    ) -> Option<Tick> {
+        let Ticket { hash, generation, begun, renews, is_counted } = ticket;
         let mut shard = self.shard(hash).write();
-        let ended = shard.flights.end(hash, generation);
-        shard.stats.compute_failures += u64::from(failed);
-        shard.stats.compute_time += self.clock.now().since(begun);
-        drop(shard);
-        drop(ended);
+        let now = self.clock.now();
+        if is_counted {
+            shard.stats.compute_failures += u64::from(matches!(ending, Ending::Failed(_)));
+            shard.stats.timeouts += u64::from(matches!(ending, Ending::GivenUp));
+            shard.stats.compute_time += now.since(begun);
+        }
+        let flight = shard.flights.end(hash, generation)?;
+        let failure = match ending {
+            Ending::Failed(failure) => failure,
+            Ending::GivenUp => None,
+            Ending::Dropped => {
+                flight.leave(removed);
+                return None;
+            }
+        };
+        let failure = failure.filter(|_| !self.error_ttl.is_zero());
+        let failure = failure.map(|failure| (failure, self.error_ttl.deadline(now)));
+        // What is to be renewed may be gone by now, or replaced.
+        let renews = renews.is_some_and(|version| shard.find_version(hash, version).is_some());
+        if failure.is_none() && !renews {
+            flight.leave(removed);
+            return None;
+        }
+        Some(shard.flights.rest(flight, failure, renews.then_some(now), removed))
+    }
+
+    /// The value of this version, while it may stand in for the outcome of a compute that failed; if
+    /// `is_served`, also while it is served to all.
+    pub(crate) fn stand_in(&self, hash: KeyHash, version: Version, is_served: bool) -> Option<V> {
+        let shard = self.shard(hash).read();
+        let entry = shard.find_version(hash, version)?;
+        let until = self.freshness.stands_in_until(entry.deadline);
+        let until =
+            if is_served { until.max(self.freshness.served_until(entry.deadline)) } else { until };
+        (!self.clock.has_passed(until)).then(|| entry.value.clone())
     }
 }

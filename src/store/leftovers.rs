@@ -1,27 +1,39 @@
 //! What an operation took out of a shard, to be dropped when the shard's lock is released.
 
-use std::mem::{needs_drop, take};
+use std::any::Any;
+use std::mem::{ManuallyDrop, needs_drop, take};
 
 use crate::panic::Postponed;
+use crate::sync::Arc;
 
-/// Removed entries and spare keys. Their destructors are the user's code, which runs under no lock.
+/// The error of a compute that failed, which the store hands out again for a while.
+pub(crate) type Failure = Arc<dyn Any + Send + Sync>;
+
+/// Removed entries, spare keys and errors. Their destructors are the user's code, which runs under no lock.
 ///
 /// If some of them panic, the others are dropped all the same, and then the first panic goes on.
 pub(crate) struct Leftovers<K, V> {
     /// The common case, one of each, needs no allocation.
     entry: Option<(K, V)>,
     key: Option<K>,
+    /// Dropped by hand, where it is rare that there is anything to do.
+    more: ManuallyDrop<Option<Box<More<K, V>>>>,
+}
+
+struct More<K, V> {
     entries: Vec<(K, V)>,
     keys: Vec<K>,
+    values: Vec<V>,
+    failures: Vec<Failure>,
 }
 
 impl<K, V> Leftovers<K, V> {
-    /// Whether anything happens when they are dropped. If not, they need not be kept.
+    /// Whether anything happens when entries are dropped. If not, they need not be kept.
     const MATTER: bool = needs_drop::<K>() || needs_drop::<V>();
 
     #[inline]
     pub(crate) const fn new() -> Self {
-        Self { entry: None, key: None, entries: Vec::new(), keys: Vec::new() }
+        Self { entry: None, key: None, more: ManuallyDrop::new(None) }
     }
 
     #[inline]
@@ -31,7 +43,7 @@ impl<K, V> Leftovers<K, V> {
         }
         match self.entry {
             None => self.entry = Some((key, value)),
-            Some(_) => self.entries.push((key, value)),
+            Some(_) => self.more().entries.push((key, value)),
         }
     }
 
@@ -42,28 +54,74 @@ impl<K, V> Leftovers<K, V> {
         }
         match self.key {
             None => self.key = Some(key),
-            Some(_) => self.keys.push(key),
+            Some(_) => self.more().keys.push(key),
         }
     }
 
+    #[cold]
+    pub(super) fn value(&mut self, value: V) {
+        if Self::MATTER {
+            self.more().values.push(value);
+        }
+    }
+
+    #[cold]
+    pub(super) fn failure(&mut self, failure: Failure) {
+        self.more().failures.push(failure);
+    }
+
+    fn more(&mut self) -> &mut More<K, V> {
+        let new = || More {
+            entries: Vec::new(),
+            keys: Vec::new(),
+            values: Vec::new(),
+            failures: Vec::new(),
+        };
+        self.more.get_or_insert_with(|| Box::new(new()))
+    }
+
+    #[inline]
     pub(crate) fn is_empty(&self) -> bool {
-        self.entry.is_none() && self.key.is_none()
+        self.entry.is_none() && self.key.is_none() && self.more.is_none()
     }
 
     /// Drops what is held and keeps the room for more.
     pub(crate) fn clear(&mut self) {
         let mut postponed = Postponed::default();
-        let keys = take(&mut self.key).into_iter().chain(self.keys.drain(..));
-        keys.for_each(|key| postponed.run(|| drop(key)));
-        let entries = take(&mut self.entry).into_iter().chain(self.entries.drain(..));
-        drop_entries(entries, &mut postponed);
+        let key = take(&mut self.key);
+        postponed.run(|| drop(key));
+        drop_entries(take(&mut self.entry).into_iter(), &mut postponed);
+        if let Some(more) = &mut *self.more {
+            more.clear(&mut postponed);
+        }
+    }
+
+    #[cold]
+    fn drop_all(&mut self) {
+        let more = take(&mut *self.more);
+        let mut postponed = Postponed::default();
+        postponed.run(|| self.clear());
+        if let Some(mut more) = more {
+            more.clear(&mut postponed);
+        }
+    }
+}
+
+impl<K, V> More<K, V> {
+    fn clear(&mut self, postponed: &mut Postponed) {
+        self.keys.drain(..).for_each(|key| postponed.run(|| drop(key)));
+        drop_entries(self.entries.drain(..), postponed);
+        self.values.drain(..).for_each(|value| postponed.run(|| drop(value)));
+        self.failures.drain(..).for_each(|failure| postponed.run(|| drop(failure)));
     }
 }
 
 impl<K, V> Drop for Leftovers<K, V> {
     #[inline]
     fn drop(&mut self) {
-        if Self::MATTER {
+        if self.more.is_some() {
+            self.drop_all();
+        } else if Self::MATTER {
             self.clear();
         }
     }

@@ -4,6 +4,7 @@
 //! removed to the caller, to be dropped when no lock is held. Nothing here knows of futures: the
 //! handle `F` of a flight is opaque.
 
+mod ages;
 mod arrivals;
 mod bound;
 mod digest;
@@ -22,21 +23,25 @@ mod writes;
 
 pub(crate) use digest::KeyHash;
 pub(crate) use entry::Version;
-pub(crate) use landing::{Begun, Ticket};
-pub(crate) use leftovers::Leftovers;
+pub(crate) use landing::{Begun, Ending, Request, Ticket, Wanted};
+pub(crate) use leftovers::{Failure, Leftovers};
 pub(crate) use shard::Copies;
 pub(crate) use sweep::Sweep;
 
 use hashbrown::Equivalent;
 
-use crate::clock::{Clock, Reading};
+use crate::chance;
+use crate::clock::{Clock, Reading, Tick};
 use crate::expiry::Ttl;
+use crate::freshness::Freshness;
 use crate::panic::Postponed;
 use crate::reads::{Read, Reads};
 use crate::stats::Stats;
 use crate::sync::{RwLock, cores};
 
 use bound::Bound;
+use entry::Entry;
+use flights::Found;
 use shard::Shard;
 
 /// A small cache has about one shard for this many entries, and up to twice as many have one in all:
@@ -56,6 +61,17 @@ pub(crate) struct Store<K, V, F> {
     reads: Reads,
     bound: Bound,
     clock: Clock,
+    freshness: Freshness,
+    /// How long failures are remembered.
+    error_ttl: Ttl,
+}
+
+/// What a store is built with.
+pub(crate) struct Plan {
+    pub(crate) max_size: Option<usize>,
+    pub(crate) initial_capacity: usize,
+    pub(crate) freshness: Freshness,
+    pub(crate) error_ttl: Ttl,
 }
 
 /// A shard in cache lines of its own: two, because lines are fetched in pairs. The table's head comes
@@ -63,30 +79,42 @@ pub(crate) struct Store<K, V, F> {
 #[repr(align(128))]
 struct Slot<K, V, F>(RwLock<Shard<K, V, F>>);
 
+/// What the store asks of a flight's handle.
+pub(crate) trait Handle {
+    /// Whether the flight goes on, as far as the handle can tell: not if it has been given up.
+    fn is_open(&self, clock: &Clock) -> bool;
+}
+
 /// What a request found.
 pub(crate) enum Look<V, J> {
     Hit(V),
-    /// Another request's flight for the key.
-    Flight(J),
-    Absent,
+    /// A fresh value that is old.
+    Old(V, Version),
+    /// A value past its time to live that may be handed out while it is renewed; and the version to
+    /// be renewed, if nobody is at it.
+    Stale(V, Option<Version>),
+    /// Another request's flight for the key; and the value that stands in if it fails.
+    Flight(J, Option<Version>),
+    /// The compute has failed lately.
+    Failed(Failure, Option<Version>),
+    /// Nothing; and the value that stands in if a compute fails.
+    Absent(Option<Version>),
 }
 
 impl<K, V, F> Store<K, V, F> {
     /// `None` if there is no memory for `initial_capacity` entries.
-    pub(crate) fn new(
-        max_size: Option<usize>,
-        initial_capacity: usize,
-        clock: Clock,
-    ) -> Option<Self> {
+    pub(crate) fn new(plan: &Plan, clock: Clock) -> Option<Self> {
+        let &Plan { max_size, initial_capacity, freshness, error_ttl } = plan;
         let count = shard_count(max_size);
         let capacity = initial_capacity.min(max_size.unwrap_or(usize::MAX)).div_ceil(count);
         let slot = || {
-            let mut shard = Shard::new();
+            let mut shard = Shard::new(&freshness);
             let reserved = capacity == 0 || shard.reserve(capacity);
             reserved.then(|| Slot(RwLock::new(shard)))
         };
         let shards = (0..count).map(|_| slot()).collect::<Option<_>>()?;
-        Some(Self { shards, reads: Reads::new(), bound: Bound::new(max_size), clock })
+        let (reads, bound) = (Reads::new(), Bound::new(max_size));
+        Some(Self { shards, reads, bound, clock, freshness, error_ttl })
     }
 
     pub(crate) fn clock(&self) -> &Clock {
@@ -158,12 +186,18 @@ impl<K, V, F> Store<K, V, F> {
         drop(removed);
     }
 
+    /// When what has this deadline is removed.
+    #[inline]
+    fn lapse(&self, deadline: Tick) -> Tick {
+        deadline.after_nanos(self.freshness.grace())
+    }
+
     /// The time, as far as it can matter to a write of something that lives for `ttl`.
     #[inline]
     fn reading_for(&self, shard: &Shard<K, V, F>, ttl: Ttl) -> Reading<'_> {
         if !ttl.is_long() {
             self.clock.exact_reading()
-        } else if ttl.is_endless() && !shard.has_alarms() {
+        } else if ttl.is_endless() && !shard.has_alarms() && !self.freshness.watches_age() {
             self.clock.no_reading()
         } else {
             self.clock.reading()
@@ -213,19 +247,86 @@ impl<K, V: Clone, F> Store<K, V, F> {
         shard.find(hash, key).is_some_and(|entry| !self.clock.has_passed(entry.deadline))
     }
 
-    /// The fresh value, or else the running flight, if it can still be joined.
+    /// The fresh value, or what there is in place of it.
     #[inline]
     pub(crate) fn look<Q: Equivalent<K> + ?Sized, J>(
         &self,
         hash: KeyHash,
         key: &Q,
         join: impl FnOnce(&F) -> Option<J>,
-    ) -> Look<V, J> {
+    ) -> Look<V, J>
+    where
+        F: Handle,
+    {
         let shard = self.shard(hash).read();
         match shard.find(hash, key) {
-            Some(entry) if !self.clock.has_passed(entry.deadline) => Look::Hit(entry.value.clone()),
-            _ => shard.flights.find(hash, key).and_then(join).map_or(Look::Absent, Look::Flight),
+            Some(entry) if !self.clock.has_passed(entry.deadline) => {
+                if self.freshness.watches_age() && self.is_due(&shard, hash, key, entry) {
+                    return Look::Old(entry.value.clone(), entry.version);
+                }
+                Look::Hit(entry.value.clone())
+            }
+            entry => self.look_past(&shard, hash, key, entry, join),
         }
+    }
+
+    /// What there is in place of a fresh value.
+    #[inline(never)]
+    fn look_past<Q: Equivalent<K> + ?Sized, J>(
+        &self,
+        shard: &Shard<K, V, F>,
+        hash: KeyHash,
+        key: &Q,
+        entry: Option<&Entry<K, V>>,
+        join: impl FnOnce(&F) -> Option<J>,
+    ) -> Look<V, J>
+    where
+        F: Handle,
+    {
+        let mut stand_in = None;
+        if let Some(entry) = entry {
+            if !self.clock.has_passed(self.freshness.served_until(entry.deadline)) {
+                let due = self.may_renew(shard, hash, key).then_some(entry.version);
+                return Look::Stale(entry.value.clone(), due);
+            }
+            stand_in = Some(entry.version).filter(|_| self.freshness.has_stand_ins());
+        }
+        match shard.flights.find(hash, key, &self.clock) {
+            Some(Found::Running(handle)) => {
+                join(handle).map_or(Look::Absent(stand_in), |joined| Look::Flight(joined, stand_in))
+            }
+            Some(Found::Failed(failure)) => Look::Failed(Failure::clone(failure), stand_in),
+            None => Look::Absent(stand_in),
+        }
+    }
+
+    /// Whether a fresh value is to be renewed now.
+    #[cold]
+    fn is_due<Q: Equivalent<K> + ?Sized>(
+        &self,
+        shard: &Shard<K, V, F>,
+        hash: KeyHash,
+        key: &Q,
+        entry: &Entry<K, V>,
+    ) -> bool
+    where
+        F: Handle,
+    {
+        let (age, now) = (shard.ages.of(entry.token), self.clock.reading().tick());
+        self.freshness.is_due(age, entry.deadline, now, chance::draw)
+            && self.may_renew(shard, hash, key)
+    }
+
+    fn may_renew<Q: Equivalent<K> + ?Sized>(
+        &self,
+        shard: &Shard<K, V, F>,
+        hash: KeyHash,
+        key: &Q,
+    ) -> bool
+    where
+        F: Handle,
+    {
+        shard.flights.may_renew(hash, key, &self.clock, |handle| handle.is_open(&self.clock))
     }
 }
 
@@ -259,7 +360,7 @@ pub(crate) struct Position {
 #[cfg(any(test, feature = "test-util"))]
 impl<K, V, F> Store<K, V, F> {
     /// Panics unless every shard is whole and the size is what the shards hold. For use at rest.
-    /// Returns how many flights there are.
+    /// Returns how many flights are under way.
     pub(crate) fn validate(&self) -> usize {
         let held: usize = self.shards.iter().map(|slot| slot.0.read().len()).sum();
         assert_eq!(self.len(), held, "the size is the sum of the shards");

@@ -8,13 +8,15 @@ use hashbrown::hash_table::Entry as TableEntry;
 use hashbrown::{Equivalent, HashTable};
 
 use crate::clock::{Reading, Tick};
+use crate::freshness::Freshness;
 use crate::panic::Postponed;
 use crate::stats::Stats;
 
+use super::ages::Ages;
 use super::arrivals::Token;
 use super::bound::Place;
 use super::digest::{Digest, KeyHash};
-use super::entry::{Entry, Item, Version};
+use super::entry::{Entry, Item, Stamp, Version};
 use super::flights::Flights;
 use super::leftovers::{Leftovers, drop_entries};
 use super::roster::{Examined, Roster};
@@ -35,11 +37,13 @@ const FULL_SIXTEENTHS: usize = 13;
 /// What became of an item that was to be stored.
 pub(super) enum Put<V> {
     Stored,
-    /// In place of this value.
-    Replaced(V),
+    Replaced(Old<V>),
     /// Not stored: the bound is reached, and the shard has nothing to evict.
     Full,
 }
+
+/// The value that another was stored in place of; `None` if it was past its deadline.
+pub(super) struct Old<V>(pub(super) Option<V>);
 
 /// The table comes first, next to the lock: a hit reads nothing else of it.
 #[repr(C)]
@@ -48,6 +52,9 @@ pub(super) struct Shard<K, V, F> {
     /// Who came first is evicted first.
     roster: Roster,
     pub(super) flights: Flights<K, F>,
+    pub(super) ages: Ages,
+    /// How long entries are kept past their deadlines; in nanoseconds.
+    grace: u64,
     last_version: Version,
     /// Room that was asked for when the cache was built, and is kept.
     initial_capacity: usize,
@@ -67,6 +74,8 @@ pub(super) struct Spent<K, V, F> {
     table: HashTable<Entry<K, V>>,
     #[expect(dead_code, reason = "held to be dropped")]
     roster: Roster,
+    #[expect(dead_code, reason = "held to be dropped")]
+    ages: Ages,
     flights: Flights<K, F>,
 }
 
@@ -87,11 +96,13 @@ impl<K, V, F> Spent<K, V, F> {
 }
 
 impl<K, V, F> Shard<K, V, F> {
-    pub(super) fn new() -> Self {
+    pub(super) fn new(freshness: &Freshness) -> Self {
         Self {
             table: HashTable::new(),
             roster: Roster::new(),
             flights: Flights::new(),
+            ages: Ages::new(freshness.watches_age()),
+            grace: freshness.grace(),
             last_version: Version::default(),
             initial_capacity: 0,
             stats: Stats::default(),
@@ -109,16 +120,23 @@ impl<K, V, F> Shard<K, V, F> {
         self.table.len()
     }
 
-    /// Whether any entry may ever expire.
+    /// Whether the time may ever matter to a write: an entry may expire, or a failure be forgotten.
     #[inline]
     pub(super) fn has_alarms(&self) -> bool {
-        self.roster.has_alarms()
+        self.roster.has_alarms() || self.flights.next_alarm() != Tick::NEVER
+    }
+
+    /// Whether an entry's time is over, also that for which it is kept past its deadline.
+    #[inline]
+    pub(super) fn is_over(&self, entry: &Entry<K, V>, now: &Reading<'_>) -> bool {
+        now.has_passed(entry.lapse(self.grace))
     }
 
     /// A moment before which nothing is due. Something is due then, unless what was to be first has
     /// gone, or lives longer now.
     pub(super) fn next_alarm(&self) -> Option<Tick> {
-        self.roster.next_alarm()
+        let of_flights = Some(self.flights.next_alarm()).filter(|alarm| *alarm != Tick::NEVER);
+        self.roster.next_alarm().into_iter().chain(of_flights).min()
     }
 
     #[inline]
@@ -130,23 +148,33 @@ impl<K, V, F> Shard<K, V, F> {
         self.table.find(hash.digest().spread(), |entry| key.equivalent(&entry.key))
     }
 
-    /// Overwrites a fresh value in its place. If there is none, leaves the new one to the caller.
+    /// The entry that holds the value of this version.
+    pub(super) fn find_version(&self, hash: KeyHash, version: Version) -> Option<&Entry<K, V>> {
+        self.table.find(hash.digest().spread(), |entry| entry.version == version)
+    }
+
+    /// Overwrites a value in its place, and returns it if it was fresh. If there is none, leaves the new
+    /// one to the caller.
     #[inline]
     pub(super) fn replace<Q: Equivalent<K> + ?Sized>(
         &mut self,
         hash: KeyHash,
         key: &Q,
         value: &mut Option<V>,
-        deadline: Tick,
+        stamp: Stamp,
         now: &Reading<'_>,
-    ) -> Option<V> {
-        let digest = hash.digest();
+        removed: &mut Leftovers<K, V>,
+    ) -> Option<Old<V>> {
+        let (digest, grace) = (hash.digest(), self.grace);
         let entry = self.table.find_mut(digest.spread(), |entry| key.equivalent(&entry.key));
-        let entry = entry.filter(|entry| !now.has_passed(entry.deadline))?;
+        let entry = entry.filter(|entry| !now.has_passed(entry.lapse(grace)))?;
         self.stats.inserts += 1;
         let version = self.last_version.next();
         let value = value.take().expect("a value is stored once");
-        Some(entry.overwrite(value, deadline, version, &mut self.roster))
+        self.ages.note(entry.token, now, stamp.cost);
+        let was_fresh = grace == 0 || !now.has_passed(entry.deadline);
+        let old = entry.overwrite(value, stamp.deadline, version, grace, &mut self.roster);
+        Some(kept(old, was_fresh, removed))
     }
 
     /// Stores a value: over the fresh one of its key, or else in a place of its own: one that `place`
@@ -155,7 +183,7 @@ impl<K, V, F> Shard<K, V, F> {
     pub(super) fn put<'a>(
         &mut self,
         item: &mut Item<K, V>,
-        deadline: Tick,
+        stamp: Stamp,
         now: &Reading<'_>,
         place: impl FnOnce() -> Option<Place<'a>>,
         removed: &mut Leftovers<K, V>,
@@ -164,22 +192,27 @@ impl<K, V, F> Shard<K, V, F> {
         K: Eq,
     {
         if self.table.len() == self.table.capacity() {
-            if let Some(old) = self.replace_item(item, deadline, now, removed) {
+            if let Some(old) = self.replace_item(item, stamp, now, removed) {
                 return Put::Replaced(old);
             }
             self.renew_table();
         }
-        let digest = item.hash.digest();
+        let (digest, Stamp { deadline, cost }) = (item.hash.digest(), stamp);
         let roster = &mut self.roster;
         let rehash = |entry: &Entry<K, V>| roster.digest(entry.token).spread();
+        let grace = self.grace;
         let found = self.table.entry(digest.spread(), |entry| *item.key() == entry.key, rehash);
         let (vacancy, victim) = match found {
-            TableEntry::Occupied(mut found) if !now.has_passed(found.get().deadline) => {
+            TableEntry::Occupied(mut found) if !now.has_passed(found.get().lapse(grace)) => {
                 self.stats.inserts += 1;
                 let (key, value) = item.take();
                 removed.key(key);
                 let version = self.last_version.next();
-                return Put::Replaced(found.get_mut().overwrite(value, deadline, version, roster));
+                let entry = found.get_mut();
+                self.ages.note(entry.token, now, cost);
+                let was_fresh = grace == 0 || !now.has_passed(entry.deadline);
+                let old = entry.overwrite(value, deadline, version, grace, roster);
+                return Put::Replaced(kept(old, was_fresh, removed));
             }
             TableEntry::Occupied(found) => {
                 let (expired, vacancy) = found.remove();
@@ -194,7 +227,7 @@ impl<K, V, F> Shard<K, V, F> {
                     (vacancy, None)
                 }
                 // Its time is over before it is stored: no living entry makes way for it.
-                (None, _) if deadline <= now.tick() => {
+                (None, _) if deadline.after_nanos(grace) <= now.tick() => {
                     let (key, value) = item.take();
                     self.pass_by(key, value, removed);
                     return Put::Stored;
@@ -203,7 +236,8 @@ impl<K, V, F> Shard<K, V, F> {
                 (None, None) => return Put::Full,
             },
         };
-        let token = roster.enter(digest, deadline);
+        let token = roster.enter(digest, deadline.after_nanos(grace));
+        self.ages.note(token, now, cost);
         let version = self.last_version.next();
         let (key, value) = item.take();
         vacancy.insert(Entry { deadline, token, version, key, value });
@@ -221,15 +255,15 @@ impl<K, V, F> Shard<K, V, F> {
     fn replace_item(
         &mut self,
         item: &mut Item<K, V>,
-        deadline: Tick,
+        stamp: Stamp,
         now: &Reading<'_>,
         removed: &mut Leftovers<K, V>,
-    ) -> Option<V>
+    ) -> Option<Old<V>>
     where
         K: Eq,
     {
         let Item { hash, key, value } = item;
-        let old = self.replace(*hash, key.as_ref()?, value, deadline, now)?;
+        let old = self.replace(*hash, key.as_ref()?, value, stamp, now, removed)?;
         removed.key(key.take()?);
         Some(old)
     }
@@ -285,7 +319,7 @@ impl<K, V, F> Shard<K, V, F> {
         now: &Reading<'_>,
         removed: &mut Leftovers<K, V>,
     ) -> bool {
-        let found = self.find(hash, key).filter(|entry| now.has_passed(entry.deadline));
+        let found = self.find(hash, key).filter(|entry| self.is_over(entry, now));
         let Some(token) = found.map(|entry| entry.token) else { return false };
         self.expire(token, removed);
         true
@@ -313,7 +347,7 @@ impl<K, V, F> Shard<K, V, F> {
     #[inline]
     fn evict(&mut self, victim: Token, now: &Reading<'_>, removed: &mut Leftovers<K, V>) {
         let entry = self.take(victim);
-        let has_expired = now.has_passed(entry.deadline);
+        let has_expired = self.is_over(&entry, now);
         removed.entry(entry.key, entry.value);
         self.stats.evictions += u64::from(!has_expired);
         self.stats.expirations += u64::from(has_expired);
@@ -322,7 +356,8 @@ impl<K, V, F> Shard<K, V, F> {
     /// The share of cleaning that each write does. Returns how many entries it removed.
     #[inline]
     pub(super) fn tidy(&mut self, now: Tick, removed: &mut Leftovers<K, V>) -> usize {
-        if self.roster.is_tidy(now) { 0 } else { self.tidy_up(now, removed) }
+        let is_tidy = self.roster.is_tidy(now) && now < self.flights.next_alarm();
+        if is_tidy { 0 } else { self.tidy_up(now, removed) }
     }
 
     #[cold]
@@ -344,7 +379,7 @@ impl<K, V, F> Shard<K, V, F> {
         budget: usize,
         removed: &mut Leftovers<K, V>,
     ) -> Swept {
-        let mut swept = Swept { examined: 0, expired: 0 };
+        let mut swept = Swept { examined: self.flights.forget(now, budget, removed), expired: 0 };
         while swept.examined < budget {
             let Some(expired) = self.expire_one(now, removed) else { break };
             swept.examined += 1;
@@ -356,7 +391,7 @@ impl<K, V, F> Shard<K, V, F> {
     /// Looks at one entry that may be due: was it? `None` if there is none left.
     fn expire_one(&mut self, now: Tick, removed: &mut Leftovers<K, V>) -> Option<bool> {
         let table = &self.table;
-        let look = |token, digest| find(table, token, digest).due();
+        let look = |token, digest| find(table, token, digest).due(self.grace);
         match self.roster.examine(now, look)? {
             Examined::Alive => Some(false),
             Examined::Over(token) => {
@@ -385,7 +420,8 @@ impl<K, V, F> Shard<K, V, F> {
             return None;
         }
         let table = self.rebuild_table(self.initial_capacity.max(len * 2));
-        Some(Spent { table, roster: Roster::new(), flights: Flights::new() })
+        let (roster, ages) = (Roster::new(), Ages::new(false));
+        Some(Spent { table, roster, ages, flights: Flights::new() })
     }
 
     /// Takes everything out, flights included.
@@ -397,6 +433,7 @@ impl<K, V, F> Shard<K, V, F> {
         Spent {
             table: mem::take(&mut self.table),
             roster: mem::replace(&mut self.roster, Roster::new()),
+            ages: self.ages.take(),
             flights: Flights::new(),
         }
     }
@@ -415,6 +452,16 @@ impl<K, V, F> Shard<K, V, F> {
         self.roster.leave(token);
         entry
     }
+}
+
+/// What was replaced, if it was fresh. A value past its deadline is nobody's any more.
+#[inline]
+fn kept<K, V>(old: V, was_fresh: bool, removed: &mut Leftovers<K, V>) -> Old<V> {
+    if was_fresh {
+        return Old(Some(old));
+    }
+    removed.value(old);
+    Old(None)
 }
 
 fn find<K, V>(table: &HashTable<Entry<K, V>>, token: Token, digest: Digest) -> &Entry<K, V> {
@@ -451,10 +498,11 @@ impl<K: Clone, V: Clone, F> Shard<K, V, F> {
 
 #[cfg(any(test, feature = "test-util"))]
 impl<K, V, F> Shard<K, V, F> {
-    /// Panics unless table, roster and flights agree. Returns how many flights there are.
+    /// Panics unless table, roster and flights agree. Returns how many flights are under way.
     pub(super) fn validate(&self) -> usize {
-        let known = self.roster.validate(|token, digest| find(&self.table, token, digest).due());
+        let known =
+            self.roster.validate(|token, digest| find(&self.table, token, digest).due(self.grace));
         assert_eq!(known, self.table.len(), "who is on the roster is in the table");
-        self.flights.len()
+        self.flights.running()
     }
 }

@@ -6,13 +6,13 @@ use crate::clock::{Reading, Tick};
 use crate::expiry::Ttl;
 
 use super::bound::Place;
-use super::entry::{Item, Version};
+use super::entry::{Item, Stamp, Version};
 use super::leftovers::Leftovers;
-use super::shard::{Put, Shard};
+use super::shard::{Old, Put, Shard};
 use super::{KeyHash, Store};
 
 impl<K: Eq, V, F> Store<K, V, F> {
-    /// Stores a value. Returns the fresh one it replaced, and the new deadline.
+    /// Stores a value. Returns the fresh one it replaced, and when the sweeper is needed.
     #[inline]
     pub(crate) fn insert(
         &self,
@@ -29,9 +29,9 @@ impl<K: Eq, V, F> Store<K, V, F> {
             let deadline = ttl.deadline(now.tick());
             self.bound.release(shard.tidy(now.tick(), removed));
             shard.flights.fence(hash, item.key(), removed);
-            match self.put(&mut shard, &mut item, deadline, &now, place.take(), removed) {
-                Put::Stored => return (None, deadline),
-                Put::Replaced(old) => return (Some(old), deadline),
+            match self.put(&mut shard, &mut item, deadline.into(), &now, place.take(), removed) {
+                Put::Stored => return (None, self.lapse(deadline)),
+                Put::Replaced(Old(old)) => return (old, self.lapse(deadline)),
                 Put::Full => {}
             }
             drop(shard);
@@ -39,7 +39,7 @@ impl<K: Eq, V, F> Store<K, V, F> {
         }
     }
 
-    /// Overwrites a fresh value. If there is none, gives the new one back.
+    /// Overwrites a value, and returns it if it was fresh. If there is none, gives the new one back.
     pub(crate) fn overwrite<Q: Equivalent<K> + ?Sized>(
         &self,
         hash: KeyHash,
@@ -47,16 +47,17 @@ impl<K: Eq, V, F> Store<K, V, F> {
         value: V,
         ttl: Ttl,
         removed: &mut Leftovers<K, V>,
-    ) -> Result<(V, Tick), V> {
+    ) -> Result<(Option<V>, Tick), V> {
         // Taken only when the key is found: if the user's `Eq` panics, it is dropped under no lock.
         let mut value = Some(value);
         let mut shard = self.shard(hash).write();
         let now = self.reading_for(&shard, ttl);
         let deadline = ttl.deadline(now.tick());
         self.bound.release(shard.tidy(now.tick(), removed));
-        match shard.replace(hash, key, &mut value, deadline, &now) {
-            // No flight is to be fenced off: none is under way for a key whose value is fresh.
-            Some(old) => Ok((old, deadline)),
+        // First, because it asks the user's `Eq`: what was replaced would be dropped under the lock.
+        shard.flights.fence(hash, key, removed);
+        match shard.replace(hash, key, &mut value, deadline.into(), &now, removed) {
+            Some(Old(old)) => Ok((old, self.lapse(deadline))),
             None => Err(value.take().expect("it was not stored")),
         }
     }
@@ -84,8 +85,8 @@ impl<K: Eq, V, F> Store<K, V, F> {
             let deadline = ttl.deadline(now.tick());
             self.bound.release(shard.tidy(now.tick(), removed));
             shard.flights.fence(hash, item.key(), removed);
-            match self.put(&mut shard, &mut item, deadline, &now, place.take(), removed) {
-                Put::Stored | Put::Replaced(_) => return Ok(deadline),
+            match self.put(&mut shard, &mut item, deadline.into(), &now, place.take(), removed) {
+                Put::Stored | Put::Replaced(_) => return Ok(self.lapse(deadline)),
                 Put::Full => {}
             }
             drop(shard);
@@ -99,14 +100,14 @@ impl<K: Eq, V, F> Store<K, V, F> {
         &'a self,
         shard: &mut Shard<K, V, F>,
         item: &mut Item<K, V>,
-        deadline: Tick,
+        stamp: Stamp,
         now: &Reading<'_>,
         place: Option<Place<'a>>,
         removed: &mut Leftovers<K, V>,
     ) -> Put<V> {
         let place = place.or_else(|| self.room_of_expired(shard, now.tick(), removed));
         let place = || place.or_else(|| self.bound.reserve());
-        shard.put(item, deadline, now, place, removed)
+        shard.put(item, stamp, now, place, removed)
     }
 
     /// Removes the entry and returns it, if it is fresh.
@@ -126,6 +127,10 @@ impl<K: Eq, V, F> Store<K, V, F> {
         }
         let entry = shard.remove(hash, key)?;
         self.bound.release(1);
+        if now.has_passed(entry.deadline) {
+            removed.entry(entry.key, entry.value);
+            return None;
+        }
         Some((entry.key, entry.value))
     }
 
@@ -144,6 +149,7 @@ impl<K: Eq, V, F> Store<K, V, F> {
         if entry.version != version || now.has_passed(entry.deadline) {
             return None;
         }
+        shard.flights.fence(hash, key, removed);
         let entry = shard.remove(hash, key)?;
         self.bound.release(1);
         Some((entry.key, entry.value))

@@ -14,6 +14,8 @@ mod flights_cancelled;
 mod flights_recursive;
 mod flights_written_over;
 mod footprint;
+#[cfg(feature = "test-util")]
+mod freshness;
 mod hostile_code;
 #[cfg(feature = "test-util")]
 mod manual;

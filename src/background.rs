@@ -1,0 +1,180 @@
+//! Background: the tasks that a cache runs beside its callers, and how they end.
+//!
+//! The runtime has a shell that polls the task, so that closing the cache can take the task away,
+//! whether the runtime still polls or not.
+
+use std::cell::RefCell;
+use std::future::{Future, poll_fn};
+use std::pin::Pin;
+use std::task::{Context, Poll};
+
+use slab::Slab;
+
+use crate::panic::{Postponed, contain};
+use crate::runtime::{Runtime, Task};
+use crate::sync::{Arc, AtomicBool, Mutex, Ordering};
+
+/// How often a closing cache lets the runtime run before it stops looking for its tasks' ends.
+const CLOSING_TURNS: usize = 64;
+
+/// What a cache has under way on a runtime. Ends with it.
+pub(crate) struct Background {
+    runtime: Arc<dyn Runtime>,
+    tasks: Arc<Tasks>,
+}
+
+#[derive(Default)]
+struct Tasks {
+    open: Mutex<Slab<Arc<Work>>>,
+    is_closed: AtomicBool,
+}
+
+/// A task's future; `None` when it is over, or was taken away.
+type Work = async_lock::Mutex<Option<Task>>;
+
+impl Background {
+    pub(crate) fn new(runtime: Arc<dyn Runtime>) -> Self {
+        Self { runtime, tasks: Arc::default() }
+    }
+
+    pub(crate) fn runtime(&self) -> &Arc<dyn Runtime> {
+        &self.runtime
+    }
+
+    pub(crate) fn is_closed(&self) -> bool {
+        self.tasks.is_closed.load(Ordering::SeqCst)
+    }
+
+    /// Runs a task beside the callers. Runs the user's spawner: not for use under a lock. If the cache
+    /// is closed, or the spawner panics, the task is dropped.
+    pub(crate) fn spawn(&self, task: Task) {
+        let work = Arc::new(Work::new(Some(task)));
+        let key = self.tasks.open.lock().insert(Arc::clone(&work));
+        let shell = Shell { work, key, tasks: Arc::clone(&self.tasks) };
+        // A spawner that refuses by panicking is one more that drops the task.
+        let _ = contain(|| {
+            // Looked at when the task is on the list: closing sees it, or it sees the closing.
+            if !self.is_closed() {
+                self.runtime.spawn(Box::pin(shell));
+            }
+        });
+    }
+
+    /// Ends all tasks, and waits for none: one that is being polled ends after that.
+    pub(crate) fn stop(&self) {
+        self.tasks.is_closed.store(true, Ordering::SeqCst);
+        let mut postponed = Postponed::default();
+        for work in self.tasks.open() {
+            let task = work.try_lock().and_then(|mut work| work.take());
+            postponed.run(|| drop(task));
+        }
+    }
+
+    /// Ends all tasks, and waits for polls that are under way: but not for one that waits here itself.
+    ///
+    /// The shells that remain are empty; the runtime is given some turns to drop them, but not waited
+    /// for, because it may never run again.
+    pub(crate) async fn close(&self) {
+        self.tasks.is_closed.store(true, Ordering::SeqCst);
+        for work in self.tasks.open() {
+            if is_polled_here(&work) {
+                continue;
+            }
+            let task = work.lock().await.take();
+            drop(task);
+        }
+        for _ in 0..CLOSING_TURNS {
+            if self.tasks.open.lock().is_empty() {
+                return;
+            }
+            // To the runtime's other threads, and to its other tasks.
+            std::thread::yield_now();
+            yield_now().await;
+        }
+    }
+}
+
+impl Drop for Background {
+    fn drop(&mut self) {
+        self.stop();
+    }
+}
+
+impl Tasks {
+    fn open(&self) -> Vec<Arc<Work>> {
+        self.open.lock().iter().map(|(_, work)| Arc::clone(work)).collect()
+    }
+}
+
+thread_local! {
+    /// The tasks that are being polled on this thread, by address.
+    static POLLED: RefCell<Vec<*const Work>> = const { RefCell::new(Vec::new()) };
+}
+
+fn is_polled_here(work: &Arc<Work>) -> bool {
+    POLLED.with_borrow(|polled| polled.contains(&Arc::as_ptr(work)))
+}
+
+/// Takes the innermost off the list again, also when its poll panics.
+struct Polled;
+
+impl Polled {
+    fn begin(work: &Arc<Work>) -> Self {
+        POLLED.with_borrow_mut(|polled| polled.push(Arc::as_ptr(work)));
+        Self
+    }
+}
+
+impl Drop for Polled {
+    fn drop(&mut self) {
+        POLLED.with_borrow_mut(Vec::pop);
+    }
+}
+
+/// What the runtime runs.
+struct Shell {
+    work: Arc<Work>,
+    key: usize,
+    tasks: Arc<Tasks>,
+}
+
+impl Future for Shell {
+    type Output = ();
+
+    fn poll(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<()> {
+        // Whoever else has the lock is taking the task away.
+        let Some(mut work) = self.work.try_lock() else { return Poll::Ready(()) };
+        let Some(task) = work.as_mut() else { return Poll::Ready(()) };
+        let polled = Polled::begin(&self.work);
+        let poll = task.as_mut().poll(context);
+        drop(polled);
+        if poll.is_ready() || self.tasks.is_closed.load(Ordering::SeqCst) {
+            let task = work.take();
+            drop(work);
+            drop(task);
+            return Poll::Ready(());
+        }
+        Poll::Pending
+    }
+}
+
+impl Drop for Shell {
+    fn drop(&mut self) {
+        let task = self.work.try_lock().and_then(|mut work| work.take());
+        drop(self.tasks.open.lock().try_remove(self.key));
+        drop(task);
+    }
+}
+
+/// Lets other tasks run.
+pub(crate) async fn yield_now() {
+    let mut yielded = false;
+    poll_fn(|context| {
+        if std::mem::replace(&mut yielded, true) {
+            return Poll::Ready(());
+        }
+        context.waker().wake_by_ref();
+        Poll::Pending
+    })
+    .await;
+}

@@ -1,0 +1,415 @@
+//! Many: one compute for all keys of a call that are missing.
+
+use std::collections::hash_map::Entry as Slot;
+use std::collections::{HashMap, HashSet};
+use std::future::Future;
+use std::hash::{BuildHasher, Hash};
+use std::mem;
+use std::pin::Pin;
+use std::task::{Context, Poll, ready};
+
+use futures_util::FutureExt;
+use futures_util::stream::{FuturesUnordered, StreamExt};
+
+use crate::options::Options;
+use crate::reads::{Read, Reads};
+use crate::store::{Begun, Failure, KeyHash, Leftovers, Look, Request, Version, Wanted};
+use crate::sync::{Arc, Weak};
+
+use super::Parts;
+use super::error::ComputeError;
+use super::flight::{Awaited, FlightHandle, Ground, Leader, Outcome, Terms, Waiter};
+
+/// Where values go that came without being asked for.
+pub(crate) trait Extras<K, V> {
+    fn store_extra(&self, key: K, value: V);
+}
+
+/// What a bulk compute came to, whatever its error type.
+pub(crate) enum Answers<K, V> {
+    Values(HashMap<K, V>),
+    Failed(Failure),
+}
+
+/// A key that is to be computed.
+struct Missing<K, V> {
+    key: K,
+    hash: KeyHash,
+    /// The value that is there, to be renewed or to stand in.
+    version: Option<Version>,
+    /// That value, if it may be handed out at once.
+    served: Option<(V, Read)>,
+    /// Whether it is counted in the end.
+    is_owed: bool,
+}
+
+/// A key that waits for a flight; and which of that flight's keys it is, if there are several.
+type Waiting<K, V> = (Missing<K, V>, Option<u32>);
+
+/// A flight, and the keys that wait for it.
+struct Waits<K, V> {
+    waiter: Waiter<V>,
+    keys: Vec<Waiting<K, V>>,
+}
+
+impl<K, V> Unpin for Waits<K, V> {}
+
+impl<K, V: Clone + Send + Sync + 'static> Future for Waits<K, V> {
+    type Output = (Vec<Waiting<K, V>>, Awaited<V>);
+
+    fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
+        let awaited = ready!(self.waiter.poll_unpin(context));
+        Poll::Ready((mem::take(&mut self.keys), awaited))
+    }
+}
+
+/// One call for several keys.
+pub(crate) struct Many<'a, K, V, S, G> {
+    parts: Parts<'a, K, V, S, G>,
+    found: HashMap<K, V>,
+    missing: Vec<Missing<K, V>>,
+    /// What is there, and to be renewed.
+    aged: Vec<Missing<K, V>>,
+    joined: Vec<Waits<K, V>>,
+    /// Where in `joined` a flight is.
+    flights: HashMap<usize, usize>,
+    owed: Owed<'a>,
+}
+
+/// Misses that are counted in the end, because stale values may stand in.
+struct Owed<'a> {
+    reads: &'a Reads,
+    misses: usize,
+}
+
+impl Owed<'_> {
+    /// One of them was answered by a stale value.
+    fn stale_hit(&mut self, is_owed: bool) {
+        if is_owed {
+            self.misses -= 1;
+            self.reads.add(Read::StaleHit);
+        }
+    }
+}
+
+impl Drop for Owed<'_> {
+    fn drop(&mut self) {
+        (0..self.misses).for_each(|_| self.reads.add(Read::Miss));
+    }
+}
+
+impl<'a, K, V, S, G> Many<'a, K, V, S, G>
+where
+    K: Hash + Eq + Clone + Send + Sync + 'static,
+    V: Clone + Send + Sync + 'static,
+    S: BuildHasher,
+    G: Ground<V> + Extras<K, V> + Sync + Send + 'static,
+{
+    pub(crate) fn new(parts: Parts<'a, K, V, S, G>) -> Self {
+        Self {
+            parts,
+            found: HashMap::new(),
+            missing: Vec::new(),
+            aged: Vec::new(),
+            joined: Vec::new(),
+            flights: HashMap::new(),
+            owed: Owed { reads: parts.store.reads(), misses: 0 },
+        }
+    }
+
+    /// The values of all keys that have one in the end.
+    pub(crate) async fn get_or_compute<F, Fut, T, E>(
+        mut self,
+        keys: impl IntoIterator<Item = K>,
+        make: F,
+        into_answers: fn(T) -> Answers<K, V>,
+    ) -> Result<HashMap<K, V>, ComputeError<E>>
+    where
+        F: FnOnce(Vec<K>) -> Fut,
+        Fut: Future<Output = T> + Send + 'static,
+        T: 'static,
+        E: Send + Sync + 'static,
+    {
+        let mut make = Some(make);
+        let mut keys = distinct(keys);
+        let mut is_counted = false;
+        loop {
+            for key in mem::take(&mut keys) {
+                self.look::<E>(key, is_counted)?;
+            }
+            is_counted = true;
+            let mut awaited = FuturesUnordered::new();
+            awaited.extend(self.compute(&mut make, into_answers));
+            self.flights.clear();
+            awaited.extend(mem::take(&mut self.joined));
+            while let Some((waiting, awaited)) = awaited.next().await {
+                for (missing, part) in waiting {
+                    keys.extend(self.settle::<E>(missing, part, &awaited)?);
+                }
+            }
+            // What others did not bring, or failed at with an error that cannot be told here, is asked
+            // for again while this call can still compute it.
+            if keys.is_empty() || make.is_none() {
+                return Ok(self.found);
+            }
+        }
+    }
+
+    /// Looks for the value of one key, and for a flight to join.
+    fn look<E: 'static + Send + Sync>(
+        &mut self,
+        key: K,
+        is_counted: bool,
+    ) -> Result<(), ComputeError<E>> {
+        let Parts { store, hasher, .. } = self.parts;
+        let hash = KeyHash::new(hasher.hash_one(&key));
+        let terms = self.terms();
+        let look = store.look(hash, &key, |flight: &FlightHandle<V>| flight.join(terms));
+        let mut missing = Missing { key, hash, version: None, served: None, is_owed: false };
+        match look {
+            Look::Hit(value) => {
+                self.count(Read::Hit, is_counted);
+                self.found.insert(missing.key, value);
+            }
+            Look::Old(value, version) => {
+                self.count(Read::Hit, is_counted);
+                (missing.version, missing.served) = (Some(version), Some((value, Read::Hit)));
+                self.aged.push(missing);
+            }
+            Look::Stale(value, Some(version)) => {
+                (missing.version, missing.served) = (Some(version), Some((value, Read::StaleHit)));
+                self.count_miss(&mut missing, is_counted);
+                self.aged.push(missing);
+            }
+            Look::Stale(value, None) => {
+                self.count(Read::StaleHit, is_counted);
+                self.found.insert(missing.key, value);
+            }
+            Look::Flight(waiter, version) => {
+                missing.version = version;
+                self.count(Read::Coalesced, is_counted);
+                self.count_miss(&mut missing, is_counted);
+                self.join(missing, waiter);
+            }
+            Look::Failed(failure, version) => {
+                missing.version = version;
+                self.count_miss(&mut missing, is_counted);
+                if self.stand_in(&missing) {
+                    return Ok(());
+                }
+                if let Some(error) = told(&failure) {
+                    return Err(error);
+                }
+                self.missing.push(missing);
+            }
+            Look::Absent(version) => {
+                missing.version = version;
+                self.count_miss(&mut missing, is_counted);
+                self.missing.push(missing);
+            }
+        }
+        Ok(())
+    }
+
+    /// Begins to compute what is missing, and what is to be renewed.
+    fn compute<F, Fut, T>(
+        &mut self,
+        make: &mut Option<F>,
+        into_answers: fn(T) -> Answers<K, V>,
+    ) -> Option<Waits<K, V>>
+    where
+        F: FnOnce(Vec<K>) -> Fut,
+        Fut: Future<Output = T> + Send + 'static,
+        T: 'static,
+    {
+        let mut keys = mem::take(&mut self.missing);
+        let background = self.parts.host.open_background().filter(|_| keys.is_empty());
+        let mut aged = mem::take(&mut self.aged);
+        if background.is_some() || make.is_none() {
+            for missing in &mut aged {
+                // Copied: the key is needed to renew it.
+                self.serve(missing.key.clone(), missing.served.clone(), missing.is_owed);
+                missing.is_owed = false;
+            }
+        }
+        keys.extend(aged);
+        let own = self.lead(keys, make, into_answers)?;
+        let Some(background) = background else { return Some(own) };
+        own.waiter.drive();
+        background.spawn(own.waiter.driven());
+        None
+    }
+
+    /// Begins flights for these keys, unless others have by now.
+    fn lead<F, Fut, T>(
+        &mut self,
+        keys: Vec<Missing<K, V>>,
+        make: &mut Option<F>,
+        into_answers: fn(T) -> Answers<K, V>,
+    ) -> Option<Waits<K, V>>
+    where
+        F: FnOnce(Vec<K>) -> Fut,
+        Fut: Future<Output = T> + Send + 'static,
+        T: 'static,
+    {
+        if keys.is_empty() || make.is_none() {
+            return None;
+        }
+        let Parts { store, ground, .. } = self.parts;
+        let (terms, ground) = (self.terms(), Arc::downgrade(ground));
+        let mut leader = Leader::of_many(Weak::<G>::clone(&ground), terms);
+        let (mut own, mut removed) = (Vec::new(), Leftovers::new());
+        for missing in keys {
+            let wanted = match missing {
+                Missing { served: Some(_), version: Some(version), .. } => Wanted::Newer(version),
+                _ => Wanted::Retried,
+            };
+            let request = Request { hash: missing.hash, wanted, is_counted: own.is_empty() };
+            let join = |flight: &FlightHandle<V>| flight.join(terms);
+            let lead = |ticket| leader.add(ticket);
+            match store.begin(request, missing.key.clone(), join, lead, &mut removed) {
+                Begun::Leads => own.push((missing, u32::try_from(own.len()).ok())),
+                Begun::Found(value) => drop(self.found.insert(missing.key, value)),
+                Begun::Joined(waiter, _) => self.join(missing, waiter),
+                Begun::NotNeeded | Begun::Failed(..) => {
+                    self.serve(missing.key, missing.served, missing.is_owed);
+                }
+            }
+        }
+        if own.is_empty() {
+            return None;
+        }
+        let make = make.take()?;
+        let order: Vec<K> = own.iter().map(|(missing, _)| missing.key.clone()).collect();
+        let compute = || {
+            make(order.clone())
+                .map(into_answers)
+                .map(move |answers| answers.into_outcome(&order, &ground))
+        };
+        let waiter = leader.share(compute, terms);
+        drop(removed);
+        Some(Waits { waiter, keys: own })
+    }
+
+    /// What a compute came to for one key. Returns the key if it is to be asked for again.
+    fn settle<E: 'static + Send + Sync>(
+        &mut self,
+        missing: Missing<K, V>,
+        part: Option<u32>,
+        awaited: &Awaited<V>,
+    ) -> Result<Option<K>, ComputeError<E>> {
+        let value = match (awaited, part) {
+            (Awaited::Outcome(Outcome::Value(value)), _) => Some(value),
+            (Awaited::Outcome(Outcome::Values(values)), Some(part)) => {
+                values[part as usize].as_ref()
+            }
+            (Awaited::Outcome(Outcome::Values(_)), None) => None,
+            _ if self.stand_in(&missing) => return Ok(None),
+            (failed, _) => match failed.failure() {
+                Some(error) => return Err(error),
+                None => None,
+            },
+        };
+        let served = missing.served.filter(|(_, read)| *read == Read::Hit);
+        match value.cloned().or(served.map(|(value, _)| value)) {
+            Some(value) => drop(self.found.insert(missing.key, value)),
+            None => return Ok(Some(missing.key)),
+        }
+        Ok(None)
+    }
+
+    /// Hands the value out that was there when the call began, if it may stand in now.
+    fn stand_in(&mut self, missing: &Missing<K, V>) -> bool {
+        if let Some((value, Read::Hit)) = &missing.served {
+            self.found.insert(missing.key.clone(), value.clone());
+            return true;
+        }
+        let Some(version) = missing.version else { return false };
+        let is_served = missing.served.is_some();
+        let Some(value) = self.parts.store.stand_in(missing.hash, version, is_served) else {
+            return false;
+        };
+        self.owed.stale_hit(missing.is_owed);
+        self.found.insert(missing.key.clone(), value);
+        true
+    }
+
+    /// Hands a value out that needs no compute.
+    fn serve(&mut self, key: K, served: Option<(V, Read)>, is_owed: bool) {
+        let Some((value, _)) = served else { return };
+        self.owed.stale_hit(is_owed);
+        self.found.insert(key, value);
+    }
+
+    fn join(&mut self, missing: Missing<K, V>, mut waiter: Waiter<V>) {
+        let part = waiter.widen();
+        match self.flights.entry(waiter.flight()) {
+            Slot::Occupied(place) => self.joined[*place.get()].keys.push((missing, part)),
+            Slot::Vacant(place) => {
+                place.insert(self.joined.len());
+                self.joined.push(Waits { waiter, keys: vec![(missing, part)] });
+            }
+        }
+    }
+
+    fn terms(&self) -> Terms<'a> {
+        self.parts.host.terms(&Options::<V>::DEFAULT, self.parts.store.clock())
+    }
+
+    fn count(&self, read: Read, is_counted: bool) {
+        if !is_counted {
+            self.owed.reads.add(read);
+        }
+    }
+
+    fn count_miss(&mut self, missing: &mut Missing<K, V>, is_counted: bool) {
+        if missing.version.is_none() {
+            self.count(Read::Miss, is_counted);
+        } else if !is_counted {
+            self.owed.misses += 1;
+            missing.is_owed = true;
+        }
+    }
+}
+
+impl<K: Hash + Eq, V> Answers<K, V> {
+    /// Puts the values in order. Those of other keys are stored here.
+    fn into_outcome<G: Extras<K, V>>(self, order: &[K], ground: &Weak<G>) -> Outcome<V> {
+        let mut answers = match self {
+            Self::Values(answers) => answers,
+            Self::Failed(failure) => return Outcome::Failed(failure),
+        };
+        let values = order.iter().map(|key| answers.remove(key)).collect();
+        if let Some(ground) = ground.upgrade().filter(|_| !answers.is_empty()) {
+            for (key, value) in answers {
+                ground.store_extra(key, value);
+            }
+        }
+        Outcome::Values(values)
+    }
+}
+
+impl<V> Awaited<V> {
+    /// The failure, if it is one that can be told to a caller with this error type.
+    fn failure<E: Send + Sync + 'static>(&self) -> Option<ComputeError<E>> {
+        match self {
+            Self::Outcome(Outcome::Failed(failure)) => told(failure),
+            Self::Outcome(Outcome::Panicked(message)) => {
+                Some(ComputeError::Panicked(Arc::clone(message)))
+            }
+            Self::Recursive => Some(ComputeError::Recursive),
+            Self::TimedOut => Some(ComputeError::TimedOut),
+            _ => None,
+        }
+    }
+}
+
+fn told<E: Send + Sync + 'static>(failure: &Failure) -> Option<ComputeError<E>> {
+    Failure::clone(failure).downcast().ok().map(ComputeError::Failed)
+}
+
+/// Each key once, in the order in which they came.
+fn distinct<K: Hash + Eq + Clone>(keys: impl IntoIterator<Item = K>) -> Vec<K> {
+    let mut seen = HashSet::new();
+    keys.into_iter().filter(|key| seen.insert(key.clone())).collect()
+}
