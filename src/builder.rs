@@ -139,7 +139,8 @@ impl<K, V, S> CacheBuilder<K, V, S> {
     /// Sets how many computes of this cache may run at once; the others wait for their turn. The default
     /// is no limit.
     ///
-    /// The turn comes in the order of asking. Waiting for it counts against a compute's timeout, and a
+    /// A compute's closure is called at once; its future is polled when its turn comes, in the order of
+    /// asking. Waiting for it counts against a compute's timeout, and a
     /// compute that all its callers leave while it waits gives its place up. A compute that another
     /// compute of this cache asks for runs within that one's permit: else both might wait for ever. One
     /// call for many keys is one compute. A compute that nobody polls keeps its permit: see

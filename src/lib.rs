@@ -7,6 +7,9 @@
 //! - [Usage](#usage)
 //! - [Choosing the TTL and the size](#choosing-the-ttl-and-the-size)
 //! - [Computing what is missing](#computing-what-is-missing)
+//! - [Staying fresh](#staying-fresh)
+//! - [When computes fail, hang or swarm](#when-computes-fail-hang-or-swarm)
+//! - [Many keys at once](#many-keys-at-once)
 //! - [Runtimes](#runtimes) and [without a runtime](#without-a-runtime)
 //! - [Embedding it in a library](#embedding-it-in-a-library)
 //! - [Testing with virtual time](#testing-with-virtual-time)
@@ -108,6 +111,72 @@
 //! # });
 //! ```
 //!
+//! That there is nothing is a result too: make the value an `Option`, and let its TTL depend on which it
+//! is.
+//!
+//! ```
+//! # use std::time::Duration;
+//! # use fleeting::Cache;
+//! # async fn find_user(_: u64) -> Option<String> { None }
+//! # futures::executor::block_on(async {
+//! # let cache: Cache<u64, Option<String>> = Cache::builder().build().unwrap();
+//! let user = cache
+//!     .entry(7)
+//!     .ttl_with(|user: &Option<_>| Duration::from_secs(if user.is_some() { 300 } else { 10 }))
+//!     .get_or_compute(|| find_user(7))
+//!     .await;
+//! # assert_eq!(user, None);
+//! # });
+//! ```
+//!
+//! [`Entry::keep_if`] keeps a value out of the cache altogether, and [`Entry::detached`] lets a compute
+//! go on when all its callers have left.
+//!
+//! # Staying fresh
+//!
+//! When the value of a popular key expires, all who want it wait for the next one. These settings renew
+//! it before that, or after, while the old one is still handed out:
+//!
+//! | setting | a compute call that finds | gets |
+//! |---|---|---|
+//! | [`refresh_after`](CacheBuilder::refresh_after) | a fresh value older than this | it, and renews it |
+//! | [`early_refresh`](CacheBuilder::early_refresh) | a fresh value near its deadline | it, and by chance renews it |
+//! | [`stale_while_revalidate`](CacheBuilder::stale_while_revalidate) | a value past its TTL, up to this long | it, and renews it |
+//!
+//! A value is renewed once at a time, in the background if there is a runtime, and else inside the call
+//! that found it old. [`Cache::refresh`] renews it when you say so. Where the old value helps to make the
+//! new one, as an `ETag` does, [`Entry::get_or_revalidate`] hands it to the compute. Only compute calls
+//! are given values past their TTL, and only so far: [`Cache::get`] and the others never are.
+//!
+//! ```
+//! # use std::time::Duration;
+//! # use fleeting::Cache;
+//! # let builder: fleeting::CacheBuilder<u64, String> = Cache::builder();
+//! let cache = builder
+//!     .ttl(Duration::from_secs(300))
+//!     .refresh_after(Duration::from_secs(240))
+//!     .stale_while_revalidate(Duration::from_secs(30))
+//!     .build()?;
+//! # Ok::<(), fleeting::BuildError>(())
+//! ```
+//!
+//! # When computes fail, hang or swarm
+//!
+//! - [`stale_if_error`](CacheBuilder::stale_if_error): for this long past its TTL, a value stands in when
+//!   the compute fails. An outage goes unnoticed.
+//! - [`error_ttl`](CacheBuilder::error_ttl): a failure is told to all who ask in this time, without a new
+//!   compute. A service that is down is not asked again for each request.
+//! - [`compute_timeout`](CacheBuilder::compute_timeout) and [`Entry::timeout`]: a compute that takes
+//!   longer is dropped, and its key is free for the next. Use one of them wherever a compute could hang:
+//!   else the key's callers hang with it.
+//! - [`max_concurrent_computes`](CacheBuilder::max_concurrent_computes): a cold cache does not ask
+//!   for ten thousand keys at once.
+//!
+//! # Many keys at once
+//!
+//! [`Cache::get_or_compute_many`] asks for all that are missing in one go, as a database likes it, and
+//! shares that with whoever wants one of them meanwhile.
+//!
 //! # Runtimes
 //!
 //! Values expire on time with or without a runtime, because every read checks the deadline. With
@@ -133,8 +202,9 @@
 //! # Without a runtime
 //!
 //! A valid state, not an error. Values expire on time when read, each write does a small share of
-//! cleaning, and [`Cache::cleanup`] does all of it. What is missing is only that memory is freed
-//! while nobody calls.
+//! cleaning, and [`Cache::cleanup`] does all of it. Values are renewed inside the call that found them
+//! old. What is missing is that memory is freed while nobody calls, [timeouts](Entry::timeout), and
+//! computes that [outlive their callers](Entry::detached).
 //!
 //! # Embedding it in a library
 //!
@@ -186,15 +256,17 @@
 //!
 //! # Guarantees
 //!
-//! 1. An expired value is never returned. The clock is read after the lock is taken.
+//! 1. An expired value is never returned, except where the builder allowed stale ones. The clock is read
+//!    after the lock is taken.
 //! 2. [`len`](Cache::len) never exceeds [`max_size`](CacheBuilder::max_size), at any moment that
 //!    any thread can look.
 //! 3. At most one compute runs for a key at a time, whatever the callers' error types. All callers
-//!    present get its outcome.
+//!    present get its outcome. (One that a write has fenced off, or that was given up for some of its
+//!    callers, goes on for those who still wait, beside the next one.)
 //! 4. Any caller can drive the compute: one that is parked, or was polled once and forgotten, holds
 //!    nobody up.
 //! 5. A caller may be dropped at any await: no other caller notices. When the last one is dropped,
-//!    so is the compute.
+//!    so is the compute, unless it is [detached](Entry::detached).
 //! 6. A panic in a compute, in its destructor, or in the closure that makes it reaches all who wait
 //!    for it as [`ComputeError::Panicked`]; nothing is stored, and the next call starts afresh.
 //! 7. A write wins over a compute that began before it: the outcome goes to those who were waiting,
@@ -205,7 +277,7 @@
 //!    `K::clone`, and the runtime's clock ([`Timer::now`](runtime::Timer::now)), so these must not
 //!    call the cache. If user code panics, the cache stays whole.
 //! 10. The cache stays correct when its runtime is gone; only promptness is lost.
-//! 11. Dropping the last handle frees everything at once and ends the background task.
+//! 11. Dropping the last handle frees everything at once and ends the background work.
 //! 12. No call does unbounded maintenance, and the background task works in small batches and
 //!     yields between them. What the caller asks for is another matter: [`clear`](Cache::clear) and
 //!     [`cleanup`](Cache::cleanup) do all of it.

@@ -217,9 +217,12 @@ impl<K, V: Clone, F> Store<K, V, F> {
             return None;
         };
         if self.clock.has_passed(entry.deadline) {
+            let is_over = self.clock.has_passed(self.lapse(entry.deadline));
             drop(shard);
             self.reads.add(Read::Miss);
-            self.remove_expired(hash, key);
+            if is_over {
+                self.remove_expired(hash, key);
+            }
             return None;
         }
         let value = entry.value.clone();
