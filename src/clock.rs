@@ -37,6 +37,11 @@ impl Tick {
         Self(self.0.saturating_add(nanos))
     }
 
+    /// This much earlier, but not before the clock's start.
+    pub(crate) fn before(self, duration: Duration) -> Self {
+        Self(self.0.saturating_sub(u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX)))
+    }
+
     /// The tick of `now`, if this is that of `origin`. Never "never".
     fn at(self, origin: Instant, now: Instant) -> Self {
         let elapsed = now.saturating_duration_since(origin);
@@ -153,6 +158,12 @@ impl Reading<'_> {
     #[inline]
     pub(crate) fn tick(&self) -> Tick {
         self.tick
+    }
+
+    /// Whether this is the time now, and not some milliseconds ago.
+    #[inline]
+    pub(crate) fn is_exact(&self) -> bool {
+        self.is_exact
     }
 
     /// Whether `deadline` is past, exactly: if this reading cannot tell, the clock is read again.

@@ -26,12 +26,11 @@ use crate::runtime::{Runtime, Task};
 use crate::store::{Ending, Failure, Handle, Ticket};
 use crate::sync::{Arc, Weak};
 
-use super::patience::{Allowance, Patience};
+use super::patience::{Allowance, Patience, Term};
 use super::permits::Permits;
 use super::recursion::{Closed, Dependency, Polling, is_around};
 use super::share::{Share, Shareable, Stage};
 use super::signal::{AnySignal, Origin, Progress, Signal};
-use super::term::Term;
 
 /// How a compute ended, whatever its callers' error types.
 #[derive(Clone)]
@@ -132,6 +131,15 @@ impl<V> Flight<V> {
         outcome
     }
 
+    /// The compute goes on past its first poll: from here on its time is told exactly.
+    #[inline]
+    fn settle_in(&mut self, clock: &Clock) {
+        // Of several keys it always is.
+        if let Tickets::One(ticket) = &mut self.tickets {
+            ticket.settle_in(clock);
+        }
+    }
+
     /// Leaves the store without a value. `None` if there is no outcome at all.
     #[cold]
     fn end(&self, ground: Option<&dyn Ground<V>>, outcome: Option<&Outcome<V>>) {
@@ -198,7 +206,8 @@ pub(crate) struct FlightHandle<V> {
 }
 
 impl<V: Clone + Send + Sync + 'static> FlightHandle<V> {
-    /// One more waiter, unless the last one has just left, or the compute was given up.
+    /// One more waiter, unless the last one has just left, or the compute was given up. It has no
+    /// [patience](Waiter::with_patience) yet.
     #[inline]
     pub(super) fn join(&self, terms: Terms<'_>) -> Option<Waiter<V>> {
         let signal = self.signal.upgrade()?;
@@ -208,8 +217,8 @@ impl<V: Clone + Send + Sync + 'static> FlightHandle<V> {
         }
         let share = Some(signal.content.join()?);
         term.extend(terms.allowance.limit(term.begun));
-        let patience = terms.patience(term);
-        Some(Waiter { signal, share, place: None, dependency: None, part: self.part, patience })
+        let part = self.part;
+        Some(Waiter { signal, share, place: None, dependency: None, part, patience: None })
     }
 }
 
@@ -229,14 +238,10 @@ pub(super) struct Terms<'a> {
 }
 
 impl Terms<'_> {
+    /// Whether the compute may be given up.
     #[inline]
-    fn patience(self, term: &Term) -> Option<Box<Patience>> {
-        let deadline = match self.allowance {
-            Allowance::Endless => return None,
-            Allowance::OfCall(timeout) => self.clock.now().after(timeout),
-            Allowance::OfCompute(_) => term.limit(),
-        };
-        Patience::until(deadline, self.clock, self.runtime).map(Box::new)
+    pub(super) fn are_timed(self) -> bool {
+        !matches!(self.allowance, Allowance::Endless)
     }
 }
 
@@ -252,7 +257,7 @@ impl<V: Clone + Send + Sync + 'static> Leader<V> {
         options: Options<V>,
         allowance: Allowance,
     ) -> Self {
-        let begun = ticket.begun;
+        let begun = ticket.begun();
         Self::begin(begun, Tickets::One(ticket), ground, options, allowance)
     }
 
@@ -309,6 +314,7 @@ impl<V: Clone + Send + Sync + 'static> Leader<V> {
         F: Future<Output = Outcome<V>> + Send + 'static,
     {
         let Self(mut flight) = self;
+        flight.settle_in(terms.clock);
         let signal = Arc::clone(&flight.signal);
         // Inside the flight: a closure that asks for its own key is told so.
         let polling = Polling::begin(Arc::<Signal<Stage<V>>>::clone(&signal));
@@ -346,6 +352,7 @@ impl<V: Clone + Send + Sync + 'static> Leader<V> {
             flight.signal.content.end(&outcome);
             return Launched::Ended(Awaited::Outcome(outcome));
         }
+        flight.settle_in(terms.clock);
         let Self(flight) = slot.take().expect("the leader is there");
         let signal = Arc::clone(&flight.signal);
         let shared = Shareable::Left(flight).shared();
@@ -425,9 +432,31 @@ pub(crate) struct Waiter<V> {
 
 impl<V: Clone + Send + Sync + 'static> Waiter<V> {
     fn of(signal: Arc<Signal<Stage<V>>>, shared: Shared<Shareable<V>>, terms: Terms<'_>) -> Self {
-        let patience = terms.patience(&signal.content.term);
         let share = Some(Share::Taken(shared));
-        Self { signal, share, place: None, dependency: None, part: None, patience }
+        let deadline = terms.allowance.limit(signal.content.term.begun);
+        Self { signal, share, place: None, dependency: None, part: None, patience: None }
+            .with_patience_until(deadline, terms)
+    }
+
+    /// Lets a waiter that joined wait for as long as its caller wants. Asks the runtime for a timer: not
+    /// for use under a lock.
+    #[inline]
+    pub(super) fn with_patience(self, terms: Terms<'_>) -> Self {
+        let deadline = match terms.allowance {
+            Allowance::Endless => return self,
+            Allowance::OfCall(timeout) => terms.clock.now().after(timeout),
+            Allowance::OfCompute(_) => self.signal.content.term.limit(),
+        };
+        self.with_patience_until(deadline, terms)
+    }
+
+    #[inline]
+    fn with_patience_until(mut self, deadline: Tick, terms: Terms<'_>) -> Self {
+        if terms.are_timed() {
+            let patience = Patience::until(deadline, terms.clock, terms.runtime);
+            self.patience = patience.map(Box::new);
+        }
+        self
     }
 
     /// Lets the waiter speak for all keys of its flight. Returns the one that it spoke for.
@@ -452,7 +481,9 @@ impl<V: Clone + Send + Sync + 'static> Waiter<V> {
 
     /// Another waiter for the same flight.
     pub(super) fn accompany(&self, terms: Terms<'_>) -> Option<Self> {
-        FlightHandle { signal: Arc::downgrade(&self.signal), part: None }.join(terms)
+        let waiter =
+            FlightHandle { signal: Arc::downgrade(&self.signal), part: None }.join(terms)?;
+        Some(waiter.with_patience(terms))
     }
 
     fn has_lost_patience(&mut self, context: &mut Context<'_>) -> bool {

@@ -264,7 +264,8 @@ where
                 Missing { served: Some(_), version: Some(version), .. } => Wanted::Newer(version),
                 _ => Wanted::Retried,
             };
-            let request = Request { hash: missing.hash, wanted, is_counted: own.is_empty() };
+            let (hash, is_counted) = (missing.hash, own.is_empty());
+            let request = Request { hash, wanted, is_counted, is_timed: true };
             let join = |flight: &FlightHandle<V>| flight.join(terms);
             let lead = |ticket| leader.add(ticket);
             match store.begin(request, missing.key.clone(), join, lead, &mut removed) {
@@ -342,11 +343,12 @@ where
     }
 
     fn join(&mut self, missing: Missing<K, V>, mut waiter: Waiter<V>) {
-        let part = waiter.widen();
+        let (part, terms) = (waiter.widen(), self.terms());
         match self.flights.entry(waiter.flight()) {
             Slot::Occupied(place) => self.joined[*place.get()].keys.push((missing, part)),
             Slot::Vacant(place) => {
                 place.insert(self.joined.len());
+                let waiter = waiter.with_patience(terms);
                 self.joined.push(Waits { waiter, keys: vec![(missing, part)] });
             }
         }

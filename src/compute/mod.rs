@@ -10,7 +10,6 @@ pub(crate) mod permits;
 mod recursion;
 mod share;
 mod signal;
-mod term;
 
 #[cfg(feature = "test-util")]
 pub(crate) use recursion::apart;
@@ -364,7 +363,8 @@ where
             leader.insert(new).handle()
         };
         let join = |flight: &FlightHandle<V>| flight.join(terms);
-        let request = Request { hash, wanted, is_counted: true };
+        let is_timed = terms.are_timed();
+        let request = Request { hash, wanted, is_counted: true, is_timed };
         self.parts.store.begin(request, key, join, lead, removed)
     }
 
@@ -415,6 +415,7 @@ where
         self.count_miss();
         let Parts { store, host, .. } = self.parts;
         let terms = host.terms(&self.options, store.clock());
+        let waiter = waiter.with_patience(terms);
         self.detach(&waiter, terms, self.options.is_detached());
         Entered::Joins(waiter)
     }

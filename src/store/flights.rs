@@ -58,6 +58,8 @@ pub(super) struct Flights<K, F> {
     last_generation: u64,
     /// When those that have failed are forgotten. Others are in it too: those that were taken out.
     rests: BinaryHeap<Reverse<(Tick, u64, KeyHash)>>,
+    /// When the first of them is due.
+    next_alarm: Tick,
 }
 
 impl<K, F> Flight<K, F> {
@@ -93,7 +95,12 @@ impl<K, F> Flight<K, F> {
 
 impl<K, F> Flights<K, F> {
     pub(super) const fn new() -> Self {
-        Self { table: HashTable::new(), last_generation: 0, rests: BinaryHeap::new() }
+        Self {
+            table: HashTable::new(),
+            last_generation: 0,
+            rests: BinaryHeap::new(),
+            next_alarm: Tick::NEVER,
+        }
     }
 
     /// How many computes are running.
@@ -187,6 +194,7 @@ impl<K, F> Flights<K, F> {
             self.forget_first(removed);
         }
         self.rests.push(Reverse((end, flight.generation, flight.hash)));
+        self.next_alarm = self.next_alarm.min(end);
         let failures = flight.failures.saturating_add(1);
         self.add(Flight { state: State::Failed(Rest { failure, retry_at }), failures, ..flight });
         end
@@ -195,7 +203,7 @@ impl<K, F> Flights<K, F> {
     /// When the first failure is to be forgotten.
     #[inline]
     pub(super) fn next_alarm(&self) -> Tick {
-        self.rests.peek().map_or(Tick::NEVER, |Reverse((end, ..))| *end)
+        self.next_alarm
     }
 
     /// Forgets the failures whose time is over; at most `budget` of them. Tells how many were looked at.
@@ -218,6 +226,7 @@ impl<K, F> Flights<K, F> {
         if let Some(flight) = self.end(hash, generation) {
             flight.leave(removed);
         }
+        self.next_alarm = self.rests.peek().map_or(Tick::NEVER, |Reverse((end, ..))| *end);
         if self.rests.is_empty() {
             self.rests = BinaryHeap::new();
         }
@@ -259,6 +268,7 @@ impl<K, F> Flights<K, F> {
             table: mem::take(&mut self.table),
             last_generation: self.last_generation,
             rests: mem::take(&mut self.rests),
+            next_alarm: mem::replace(&mut self.next_alarm, Tick::NEVER),
         }
     }
 

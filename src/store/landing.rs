@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use crate::clock::Tick;
+use crate::clock::{Clock, Reading, Tick};
 use crate::expiry::Ttl;
 
 use super::entry::{Item, Stamp, Version};
@@ -16,11 +16,48 @@ use super::{Handle, KeyHash, Store};
 pub(crate) struct Ticket {
     hash: KeyHash,
     generation: u64,
-    pub(crate) begun: Tick,
+    begun: Begin,
     /// The value that is to be renewed.
     renews: Option<Version>,
     /// Whether it stands for its compute in the statistics: one of several tickets does.
     is_counted: bool,
+}
+
+/// When a compute began.
+///
+/// By the coarse clock at first, which saves a compute that ends at once two readings of the exact one: in
+/// the mean over many, the same time comes out.
+#[derive(Clone, Copy, Debug)]
+struct Begin {
+    tick: Tick,
+    is_exact: bool,
+}
+
+impl Begin {
+    /// By which reading the time since then is told.
+    #[inline]
+    fn elapsed(self, now: &Reading<'_>, clock: &Clock) -> Duration {
+        let now =
+            if now.is_exact() && !self.is_exact { clock.reading().tick() } else { now.tick() };
+        now.since(self.tick)
+    }
+}
+
+impl Ticket {
+    /// When the compute began; exact if the request was timed.
+    pub(crate) fn begun(&self) -> Tick {
+        self.begun.tick
+    }
+
+    /// From here on the exact clock counts: the compute has to wait for something.
+    #[inline]
+    pub(crate) fn settle_in(&mut self, clock: &Clock) {
+        if !self.begun.is_exact {
+            let now = clock.exact_reading();
+            let elapsed = self.begun.elapsed(&now, clock);
+            self.begun = Begin { tick: now.tick().before(elapsed), is_exact: true };
+        }
+    }
 }
 
 /// A request that begins a flight.
@@ -30,6 +67,8 @@ pub(crate) struct Request {
     pub(crate) wanted: Wanted,
     /// False for all but the first of several keys with one compute.
     pub(crate) is_counted: bool,
+    /// Whether somebody will give the compute up after some time.
+    pub(crate) is_timed: bool,
 }
 
 /// What a request wants that begins a flight.
@@ -81,9 +120,9 @@ impl<K: Eq, V: Clone, F: Handle> Store<K, V, F> {
         lead: impl FnOnce(Ticket) -> F,
         removed: &mut Leftovers<K, V>,
     ) -> Begun<K, V, J> {
-        let Request { hash, wanted, is_counted } = request;
+        let Request { hash, wanted, is_counted, is_timed } = request;
         let mut shard = self.shard(hash).write();
-        let now = self.clock.exact_reading();
+        let now = if is_timed { self.clock.exact_reading() } else { self.clock.reading() };
         let present = shard.find(hash, &key);
         let renews = present.filter(|entry| !shard.is_over(entry, &now)).map(|entry| entry.version);
         let flights = &shard.flights;
@@ -126,7 +165,7 @@ impl<K: Eq, V: Clone, F: Handle> Store<K, V, F> {
         let failures = shard.flights.fence(hash, &key, removed);
         shard.stats.computes += u64::from(is_counted);
         shard.stats.refreshes += u64::from(is_counted && renews.is_some());
-        let begun = now.tick();
+        let begun = Begin { tick: now.tick(), is_exact: now.is_exact() };
         let lead = |generation| lead(Ticket { hash, generation, begun, renews, is_counted });
         shard.flights.begin(hash, key, failures, lead);
         Begun::Leads
@@ -148,8 +187,9 @@ impl<K: Eq, V: Clone, F: Handle> Store<K, V, F> {
             // Declared first, so dropped last: under no lock.
             let mut item;
             let mut shard = self.shard(hash).write();
-            let now = self.clock.exact_reading();
-            let cost = now.tick().since(begun);
+            let is_coarse = ttl.is_long() && !begun.is_exact;
+            let now = if is_coarse { self.clock.reading() } else { self.clock.exact_reading() };
+            let cost = begun.elapsed(&now, &self.clock);
             self.bound.release(shard.tidy(now.tick(), removed));
             let Some(flight) = shard.flights.end(hash, generation) else {
                 shard.stats.compute_time += if is_counted { cost } else { Duration::ZERO };
@@ -158,7 +198,8 @@ impl<K: Eq, V: Clone, F: Handle> Store<K, V, F> {
             let (key, flight) = flight.split();
             item = Item::new(hash, key, value.take().expect("a value is stored once"));
             // By the clock that other writes of such a TTL go by, so that deadlines come in order.
-            let stored = if ttl.is_long() { self.clock.reading().tick() } else { now.tick() };
+            let stored =
+                if ttl.is_long() && !is_coarse { self.clock.reading().tick() } else { now.tick() };
             let deadline = ttl.deadline(stored);
             let stamp = Stamp { deadline, cost };
             match self.put(&mut shard, &mut item, stamp, &now, place.take(), removed) {
@@ -186,12 +227,13 @@ impl<K: Eq, V: Clone, F: Handle> Store<K, V, F> {
     ) -> Option<Tick> {
         let Ticket { hash, generation, begun, renews, is_counted } = ticket;
         let mut shard = self.shard(hash).write();
-        let now = self.clock.now();
+        let now = self.clock.exact_reading();
         if is_counted {
             shard.stats.compute_failures += u64::from(matches!(ending, Ending::Failed(_)));
             shard.stats.timeouts += u64::from(matches!(ending, Ending::GivenUp));
-            shard.stats.compute_time += now.since(begun);
+            shard.stats.compute_time += begun.elapsed(&now, &self.clock);
         }
+        let now = now.tick();
         let flight = shard.flights.end(hash, generation)?;
         let failure = match ending {
             Ending::Failed(failure) => failure,

@@ -62,6 +62,8 @@ pub(crate) struct Store<K, V, F> {
     bound: Bound,
     clock: Clock,
     freshness: Freshness,
+    /// How long entries are kept past their deadlines; in nanoseconds.
+    grace: u64,
     /// How long failures are remembered.
     error_ttl: Ttl,
 }
@@ -113,8 +115,8 @@ impl<K, V, F> Store<K, V, F> {
             reserved.then(|| Slot(RwLock::new(shard)))
         };
         let shards = (0..count).map(|_| slot()).collect::<Option<_>>()?;
-        let (reads, bound) = (Reads::new(), Bound::new(max_size));
-        Some(Self { shards, reads, bound, clock, freshness, error_ttl })
+        let (reads, bound, grace) = (Reads::new(), Bound::new(max_size), freshness.grace());
+        Some(Self { shards, reads, bound, clock, freshness, grace, error_ttl })
     }
 
     pub(crate) fn clock(&self) -> &Clock {
@@ -189,7 +191,7 @@ impl<K, V, F> Store<K, V, F> {
     /// When what has this deadline is removed.
     #[inline]
     fn lapse(&self, deadline: Tick) -> Tick {
-        deadline.after_nanos(self.freshness.grace())
+        deadline.after_nanos(self.grace)
     }
 
     /// The time, as far as it can matter to a write of something that lives for `ttl`.
