@@ -3,7 +3,6 @@
 use std::error::Error;
 use std::fmt;
 use std::hash::{BuildHasher, Hash};
-use std::marker::PhantomData;
 use std::time::Duration;
 
 use crate::background::Background;
@@ -12,7 +11,7 @@ use crate::clock::Clock;
 use crate::compute::host::Host;
 use crate::compute::permits::Permits;
 use crate::engine::Engine;
-use crate::expiry::Expiry;
+use crate::expiry::{Expiry, Rule};
 use crate::freshness::Freshness;
 use crate::hash::DefaultHashBuilder;
 use crate::runtime::Runtime;
@@ -35,13 +34,13 @@ const DEFAULT_CLEANUP_INTERVAL: Duration = Duration::from_secs(1);
 #[must_use = "a builder does nothing until `build`"]
 pub struct CacheBuilder<K, V, S = DefaultHashBuilder> {
     ttl: Duration,
+    expiry: Option<Rule<K, V>>,
     max_size: Option<usize>,
     initial_capacity: usize,
     hasher: S,
     runtime: Option<Arc<dyn Runtime>>,
     cleanup_interval: Duration,
     computes: Computes,
-    entries: PhantomData<fn(K) -> V>,
 }
 
 /// The settings of computes.
@@ -60,13 +59,13 @@ impl<K, V> CacheBuilder<K, V> {
     pub(crate) fn new() -> Self {
         Self {
             ttl: Duration::MAX,
+            expiry: None,
             max_size: None,
             initial_capacity: 0,
             hasher: DefaultHashBuilder::default(),
             runtime: None,
             cleanup_interval: DEFAULT_CLEANUP_INTERVAL,
             computes: Computes::default(),
-            entries: PhantomData,
         }
     }
 }
@@ -80,6 +79,28 @@ impl<K, V, S> CacheBuilder<K, V, S> {
     /// [choosing the TTL](crate#choosing-the-ttl-and-the-size).
     pub fn ttl(mut self, ttl: Duration) -> Self {
         self.ttl = ttl;
+        self
+    }
+
+    /// Takes the time to live from key and value, in place of [`ttl`](Self::ttl).
+    ///
+    /// Called once for each value that is to be stored, by whatever call, under no lock, unless the call
+    /// has a TTL of its own. If it panics, nothing is stored: in a compute call that is
+    /// [`Panicked`](crate::ComputeError::Panicked) for all who wait, in others the panic passes through.
+    /// It must not hold a handle of the cache, which would then never be freed.
+    ///
+    /// ```
+    /// use std::time::Duration;
+    /// use fleeting::Cache;
+    ///
+    /// // That there is no such user is forgotten sooner.
+    /// let cache: Cache<u64, Option<String>> = Cache::builder()
+    ///     .expiry(|_, user| Duration::from_secs(if user.is_some() { 300 } else { 10 }))
+    ///     .build()?;
+    /// # Ok::<(), fleeting::BuildError>(())
+    /// ```
+    pub fn expiry(mut self, expiry: impl Fn(&K, &V) -> Duration + Send + Sync + 'static) -> Self {
+        self.expiry = Some(Box::new(expiry));
         self
     }
 
@@ -107,13 +128,13 @@ impl<K, V, S> CacheBuilder<K, V, S> {
     pub fn hasher<S2>(self, hasher: S2) -> CacheBuilder<K, V, S2> {
         CacheBuilder {
             ttl: self.ttl,
+            expiry: self.expiry,
             max_size: self.max_size,
             initial_capacity: self.initial_capacity,
             hasher,
             runtime: self.runtime,
             cleanup_interval: self.cleanup_interval,
             computes: self.computes,
-            entries: PhantomData,
         }
     }
 
@@ -248,7 +269,8 @@ impl<K, V, S> CacheBuilder<K, V, S> {
         if computes.refresh_after.is_some_and(|age| age.is_zero()) {
             return broken("refresh_after", "must be more than zero");
         }
-        if computes.refresh_after.is_some_and(|age| age >= self.ttl && self.ttl != Duration::MAX) {
+        let never_renewed = |age| age >= self.ttl && self.ttl != Duration::MAX;
+        if self.expiry.is_none() && computes.refresh_after.is_some_and(never_renewed) {
             return broken("refresh_after", "must be less than ttl");
         }
         if !computes.early_refresh.is_finite() || computes.early_refresh < 0.0 {
@@ -283,7 +305,8 @@ where
             computes.stale_if_error,
         );
         let error_ttl = computes.error_ttl.into();
-        let plan = Plan { max_size, initial_capacity, freshness, error_ttl };
+        let lends_keys = self.expiry.is_some();
+        let plan = Plan { max_size, initial_capacity, freshness, error_ttl, lends_keys };
         let Some(store) = Store::new(&plan, Clock::new(runtime.as_ref())) else {
             return Err(BuildError { setting: "initial_capacity", rule: "must fit into memory" });
         };
@@ -292,10 +315,11 @@ where
             compute_timeout: computes.timeout,
             permits: computes.max_concurrent.map(Permits::new),
         };
+        let expiry = Expiry { ttl: ttl.into(), rule: self.expiry };
         let engine = Arc::new_cyclic(|engine: &Weak<Engine<K, V, S>>| {
             let target: Weak<dyn Sweepable> = Weak::<Engine<K, V, S>>::clone(engine);
             let sweeper = Sweeper::new(target, cleanup_interval);
-            Engine { store, hasher, expiry: Expiry { ttl: ttl.into() }, sweeper, host }
+            Engine { store, hasher, expiry, sweeper, host }
         });
         Ok(Cache { engine })
     }
@@ -306,6 +330,7 @@ impl<K, V, S> fmt::Debug for CacheBuilder<K, V, S> {
         formatter
             .debug_struct("CacheBuilder")
             .field("ttl", &self.ttl)
+            .field("has_expiry", &self.expiry.is_some())
             .field("max_size", &self.max_size)
             .field("initial_capacity", &self.initial_capacity)
             .field("has_runtime", &self.runtime.is_some())

@@ -100,7 +100,8 @@ where
     /// compute that is running for the key goes on for those who wait for it, but is not stored.
     #[inline]
     pub fn insert(&self, key: K, value: V) -> Option<V> {
-        self.engine.insert(Owned(key), value, self.engine.expiry.ttl)
+        let ttl = self.engine.expiry.ttl(&key, &value);
+        self.engine.insert(Owned(key), value, ttl)
     }
 
     /// Removes the entry and returns its value, if it is fresh.

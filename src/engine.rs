@@ -20,7 +20,7 @@ use crate::sync::Arc;
 pub(crate) struct Engine<K, V, S> {
     pub(crate) store: Store<K, V, FlightHandle<V>>,
     pub(crate) hasher: S,
-    pub(crate) expiry: Expiry,
+    pub(crate) expiry: Expiry<K, V>,
     pub(crate) sweeper: Sweeper,
     pub(crate) host: Host,
 }
@@ -30,13 +30,6 @@ impl<K, V, S> Engine<K, V, S> {
     #[inline]
     pub(crate) fn parts(self: &Arc<Self>) -> Parts<'_, K, V, S, Self> {
         Parts { store: &self.store, hasher: &self.hasher, ground: self, host: &self.host }
-    }
-
-    /// How long a value lives by these options; `None` if it is not to be stored. Runs the caller's
-    /// closures: not for use under a lock.
-    #[inline]
-    pub(crate) fn ttl(&self, mut options: Options<V>, value: &V) -> Option<Ttl> {
-        options.keeps(value).then(|| self.expiry.ttl(options.lifetime(), value))
     }
 
     /// Called after each write, with the moment from which on the sweeper is needed.
@@ -95,8 +88,31 @@ impl<K: Hash + Eq, V: Clone, S: BuildHasher> Engine<K, V, S> {
         old
     }
 
+    /// Stores a value as the options say; returns the fresh one that it replaced.
+    pub(crate) fn insert_with<P>(&self, key: P, value: V, mut options: Options<V>) -> Option<V>
+    where
+        P: Source<K, Lookup: Hash>,
+    {
+        if !options.keeps(&value) {
+            return None;
+        }
+        if let Some(ttl) = options.ttl(&value) {
+            return self.insert(key, value, ttl);
+        }
+        if self.expiry.rule.is_none() {
+            return self.insert(key, value, self.expiry.ttl);
+        }
+        let key = key.into_key();
+        let ttl = self.expiry.ttl(&key, &value);
+        self.insert(Owned(key), value, ttl)
+    }
+
     /// Stores a value unless there is a fresh one; returns what is there then.
-    pub(crate) fn insert_if_absent(&self, key: K, value: V, ttl: Ttl) -> V {
+    pub(crate) fn insert_if_absent(&self, key: K, value: V, mut options: Options<V>) -> V {
+        if !options.keeps(&value) {
+            return value;
+        }
+        let ttl = options.ttl(&value).unwrap_or_else(|| self.expiry.ttl(&key, &value));
         let hash = self.hash(&key);
         let mut removed = Leftovers::new();
         let copy = value.clone();
@@ -118,10 +134,11 @@ where
     S: Send + Sync,
 {
     #[inline]
-    fn land_value(&self, ticket: Ticket, value: &V, options: Options<V>) {
-        let Some(ttl) = self.ttl(options, value) else {
+    fn land_value(&self, ticket: Ticket, value: &V, mut options: Options<V>) {
+        if !options.keeps(value) {
             return self.end(ticket, Ending::Dropped);
-        };
+        }
+        let ttl = options.ttl(value).unwrap_or_else(|| self.ttl(ticket, value));
         let mut removed = Leftovers::new();
         let alarm = self.store.land(ticket, value.clone(), ttl, &mut removed);
         // The value is stored: a destructor's panic is not the compute's.
@@ -129,6 +146,15 @@ where
         if let Some(alarm) = alarm {
             self.written(alarm);
         }
+    }
+
+    /// How long the value of a flight lives by the cache's own rule.
+    #[inline]
+    fn ttl(&self, ticket: Ticket, value: &V) -> Ttl {
+        let Some(rule) = &self.expiry.rule else { return self.expiry.ttl };
+        // Without a key, a write came first: then the value is not stored.
+        let key = self.store.flight_key(ticket);
+        key.map_or(self.expiry.ttl, |key| rule(&key, value).into())
     }
 }
 
@@ -171,7 +197,8 @@ where
     S: BuildHasher,
 {
     fn store_extra(&self, key: K, value: V) {
-        self.insert(Owned(key), value, self.expiry.ttl);
+        let ttl = self.expiry.ttl(&key, &value);
+        self.insert(Owned(key), value, ttl);
     }
 }
 

@@ -115,9 +115,7 @@ where
 {
     /// Stores `value` and returns the fresh value it replaced, as [`Cache::insert`] does.
     pub fn insert(self, value: V) -> Option<V> {
-        let engine = &self.cache.engine;
-        let ttl = engine.ttl(self.options, &value)?;
-        engine.insert(self.key, value, ttl)
+        self.cache.engine.insert_with(self.key, value, self.options)
     }
 
     /// Returns the fresh value that is there, or else stores `value` and returns it.
@@ -130,10 +128,7 @@ where
         if let Some((present, _)) = engine.store.peek(hash, self.key.lookup()) {
             return present;
         }
-        match engine.ttl(self.options, &value) {
-            Some(ttl) => engine.insert_if_absent(self.key.into_key(), value, ttl),
-            None => value,
-        }
+        engine.insert_if_absent(self.key.into_key(), value, self.options)
     }
 
     /// Returns the cached value, or the outcome of one shared compute, as

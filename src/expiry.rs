@@ -3,22 +3,23 @@
 use std::time::Duration;
 
 use crate::clock::Tick;
-use crate::options::Lifetime;
 
 /// The cache's own rule.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct Expiry {
+pub(crate) struct Expiry<K, V> {
     pub(crate) ttl: Ttl,
+    pub(crate) rule: Option<Rule<K, V>>,
 }
 
-impl Expiry {
-    /// How long `value` lives. Runs the caller's closure: not for use under a lock.
+/// The time to live from key and value.
+pub(crate) type Rule<K, V> = Box<dyn Fn(&K, &V) -> Duration + Send + Sync>;
+
+impl<K, V> Expiry<K, V> {
+    /// How long a value lives. Runs the user's rule: not for use under a lock.
     #[inline]
-    pub(crate) fn ttl<V>(self, lifetime: Lifetime<V>, value: &V) -> Ttl {
-        match lifetime {
-            Lifetime::Default => self.ttl,
-            Lifetime::Fixed(ttl) => ttl.into(),
-            Lifetime::FromValue(ttl) => ttl(value).into(),
+    pub(crate) fn ttl(&self, key: &K, value: &V) -> Ttl {
+        match &self.rule {
+            None => self.ttl,
+            Some(rule) => rule(key, value).into(),
         }
     }
 }

@@ -3,6 +3,8 @@
 use std::mem::{self, ManuallyDrop};
 use std::time::Duration;
 
+use crate::expiry::Ttl;
+
 /// The options of one call. Most calls have none, so whatever is rare is kept elsewhere.
 pub(crate) struct Options<V> {
     ttl: Option<Duration>,
@@ -72,13 +74,15 @@ impl<V> Options<V> {
         keep_if.is_none_or(|keep_if| keep_if(value))
     }
 
-    /// How long the value lives.
+    /// How long the value lives; `None` if that is left to the cache. Asked once; runs the caller's
+    /// closure: not for use under a lock.
     #[inline]
-    pub(crate) fn lifetime(&mut self) -> Lifetime<V> {
-        match (&mut *self.special, self.ttl) {
-            (Some(special), _) => mem::replace(&mut special.lifetime, Lifetime::Default),
-            (None, Some(ttl)) => Lifetime::Fixed(ttl),
-            (None, None) => Lifetime::Default,
+    pub(crate) fn ttl(&mut self, value: &V) -> Option<Ttl> {
+        let Some(special) = &mut *self.special else { return self.ttl.map(Ttl::from) };
+        match mem::replace(&mut special.lifetime, Lifetime::Default) {
+            Lifetime::Default => None,
+            Lifetime::Fixed(ttl) => Some(ttl.into()),
+            Lifetime::FromValue(ttl) => Some(ttl(value).into()),
         }
     }
 

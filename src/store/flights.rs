@@ -9,6 +9,7 @@ use hashbrown::{Equivalent, HashTable};
 
 use crate::clock::{Clock, Tick};
 use crate::panic::Postponed;
+use crate::sync::Arc;
 
 use super::digest::KeyHash;
 use super::leftovers::{Failure, Leftovers};
@@ -26,10 +27,36 @@ const LONGEST_BACK_OFF: Duration = Duration::from_secs(60);
 pub(super) struct Flight<K, F> {
     hash: KeyHash,
     generation: u64,
-    key: K,
+    key: Key<K>,
     state: State<F>,
     /// How often in a row an attempt to renew the key's value has failed.
     failures: u32,
+}
+
+/// The key of a flight, which is stored with its value.
+enum Key<K> {
+    Own(K),
+    /// Also lent to whoever lands the flight, for the user's code to look at under no lock.
+    Lent(Arc<K>),
+}
+
+impl<K> Key<K> {
+    #[inline]
+    fn get(&self) -> &K {
+        match self {
+            Self::Own(key) => key,
+            Self::Lent(key) => key,
+        }
+    }
+
+    /// `None` while it is lent.
+    #[inline]
+    fn into_inner(self) -> Option<K> {
+        match self {
+            Self::Own(key) => Some(key),
+            Self::Lent(key) => Arc::into_inner(key),
+        }
+    }
 }
 
 enum State<F> {
@@ -60,6 +87,8 @@ pub(super) struct Flights<K, F> {
     rests: BinaryHeap<Reverse<(Tick, u64, KeyHash)>>,
     /// When the first of them is due.
     next_alarm: Tick,
+    /// Whether keys can be lent.
+    lends_keys: bool,
 }
 
 impl<K, F> Flight<K, F> {
@@ -82,11 +111,14 @@ impl<K, F> Flight<K, F> {
     #[inline]
     pub(super) fn split(self) -> (K, Flight<(), F>) {
         let Self { hash, generation, key, state, failures } = self;
-        (key, Flight { hash, generation, key: (), state, failures })
+        let key = key.into_inner().expect("a key is not lent when it is stored");
+        (key, Flight { hash, generation, key: Key::Own(()), state, failures })
     }
 
     pub(super) fn leave<V>(self, removed: &mut Leftovers<K, V>) {
-        removed.key(self.key);
+        if let Some(key) = self.key.into_inner() {
+            removed.key(key);
+        }
         if let State::Failed(Rest { failure: Some((failure, _)), .. }) = self.state {
             removed.failure(failure);
         }
@@ -94,12 +126,13 @@ impl<K, F> Flight<K, F> {
 }
 
 impl<K, F> Flights<K, F> {
-    pub(super) const fn new() -> Self {
+    pub(super) const fn new(lends_keys: bool) -> Self {
         Self {
             table: HashTable::new(),
             last_generation: 0,
             rests: BinaryHeap::new(),
             next_alarm: Tick::NEVER,
+            lends_keys,
         }
     }
 
@@ -114,7 +147,7 @@ impl<K, F> Flights<K, F> {
         if self.table.is_empty() {
             return None;
         }
-        self.table.find(hash.digest().spread(), |flight| key.equivalent(&flight.key))
+        self.table.find(hash.digest().spread(), |flight| key.equivalent(flight.key.get()))
     }
 
     /// What a request finds for a key.
@@ -154,8 +187,19 @@ impl<K, F> Flights<K, F> {
     ) {
         self.last_generation += 1;
         let generation = self.last_generation;
+        let key = if self.lends_keys { Key::Lent(Arc::new(key)) } else { Key::Own(key) };
         let state = State::Running(begin(generation));
         self.add(Flight { hash, generation, key, state, failures });
+    }
+
+    /// Lends the key of a flight, if it can and there still is one.
+    pub(super) fn lend_key(&self, hash: KeyHash, generation: u64) -> Option<Arc<K>> {
+        let spread = hash.digest().spread();
+        let flight = self.table.find(spread, |flight| flight.generation == generation)?;
+        match &flight.key {
+            Key::Own(_) => None,
+            Key::Lent(key) => Some(Arc::clone(key)),
+        }
     }
 
     /// Takes a flight out, if a write has not done so before.
@@ -174,6 +218,7 @@ impl<K, F> Flights<K, F> {
     #[cold]
     pub(super) fn resume(&mut self, key: K, flight: Flight<(), F>) {
         let Flight { hash, generation, state, failures, .. } = flight;
+        let key = if self.lends_keys { Key::Lent(Arc::new(key)) } else { Key::Own(key) };
         self.add(Flight { hash, generation, key, state, failures });
     }
 
@@ -258,7 +303,7 @@ impl<K, F> Flights<K, F> {
             return None;
         }
         let spread = hash.digest().spread();
-        let found = self.table.find_entry(spread, |flight| key.equivalent(&flight.key));
+        let found = self.table.find_entry(spread, |flight| key.equivalent(flight.key.get()));
         Some(found.ok()?.remove().0)
     }
 
@@ -269,6 +314,7 @@ impl<K, F> Flights<K, F> {
             last_generation: self.last_generation,
             rests: mem::take(&mut self.rests),
             next_alarm: mem::replace(&mut self.next_alarm, Tick::NEVER),
+            lends_keys: self.lends_keys,
         }
     }
 

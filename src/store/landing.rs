@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use crate::clock::{Clock, Reading, Tick};
 use crate::expiry::Ttl;
+use crate::sync::Arc;
 
 use super::entry::{Item, Stamp, Version};
 use super::flights::Found;
@@ -169,6 +170,11 @@ impl<K: Eq, V: Clone, F: Handle> Store<K, V, F> {
         let lead = |generation| lead(Ticket { hash, generation, begun, renews, is_counted });
         shard.flights.begin(hash, key, failures, lead);
         Begun::Leads
+    }
+
+    /// The key of a flight, if keys are lent and no write came first.
+    pub(crate) fn flight_key(&self, ticket: Ticket) -> Option<Arc<K>> {
+        self.shard(ticket.hash).read().flights.lend_key(ticket.hash, ticket.generation)
     }
 
     /// Stores the value of a flight, unless a write came first. Returns when the sweeper is needed if

@@ -74,6 +74,8 @@ pub(crate) struct Plan {
     pub(crate) initial_capacity: usize,
     pub(crate) freshness: Freshness,
     pub(crate) error_ttl: Ttl,
+    /// Whether the keys of flights are asked for before they land.
+    pub(crate) lends_keys: bool,
 }
 
 /// A shard in cache lines of its own: two, because lines are fetched in pairs. The table's head comes
@@ -106,11 +108,11 @@ pub(crate) enum Look<V, J> {
 impl<K, V, F> Store<K, V, F> {
     /// `None` if there is no memory for `initial_capacity` entries.
     pub(crate) fn new(plan: &Plan, clock: Clock) -> Option<Self> {
-        let &Plan { max_size, initial_capacity, freshness, error_ttl } = plan;
+        let &Plan { max_size, initial_capacity, freshness, error_ttl, lends_keys } = plan;
         let count = shard_count(max_size);
         let capacity = initial_capacity.min(max_size.unwrap_or(usize::MAX)).div_ceil(count);
         let slot = || {
-            let mut shard = Shard::new(&freshness);
+            let mut shard = Shard::new(&freshness, lends_keys);
             let reserved = capacity == 0 || shard.reserve(capacity);
             reserved.then(|| Slot(RwLock::new(shard)))
         };

@@ -96,11 +96,11 @@ impl<K, V, F> Spent<K, V, F> {
 }
 
 impl<K, V, F> Shard<K, V, F> {
-    pub(super) fn new(freshness: &Freshness) -> Self {
+    pub(super) fn new(freshness: &Freshness, lends_keys: bool) -> Self {
         Self {
             table: HashTable::new(),
             roster: Roster::new(),
-            flights: Flights::new(),
+            flights: Flights::new(lends_keys),
             ages: Ages::new(freshness.watches_age()),
             grace: freshness.grace(),
             last_version: Version::default(),
@@ -421,7 +421,7 @@ impl<K, V, F> Shard<K, V, F> {
         }
         let table = self.rebuild_table(self.initial_capacity.max(len * 2));
         let (roster, ages) = (Roster::new(), Ages::new(false));
-        Some(Spent { table, roster, ages, flights: Flights::new() })
+        Some(Spent { table, roster, ages, flights: Flights::new(false) })
     }
 
     /// Takes everything out, flights included.
@@ -434,7 +434,7 @@ impl<K, V, F> Shard<K, V, F> {
             table: mem::take(&mut self.table),
             roster: mem::replace(&mut self.roster, Roster::new()),
             ages: self.ages.take(),
-            flights: Flights::new(),
+            flights: Flights::new(false),
         }
     }
 

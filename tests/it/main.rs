@@ -9,6 +9,8 @@ mod close;
 mod corners;
 #[cfg(feature = "test-util")]
 mod expiry;
+#[cfg(feature = "test-util")]
+mod expiry_rule;
 mod flights;
 mod flights_cancelled;
 mod flights_recursive;
