@@ -25,7 +25,7 @@ pub(crate) const MEASURES: [Measure; 3] = [
 
 const KEY: u64 = 1;
 
-/// Or later: the clock of a cache whose entries live for long moves in steps of some milliseconds.
+/// Or some milliseconds later: at the next step of the coarse clock, when the worker gets its turn.
 const REFRESH_AFTER: Duration = Duration::from_millis(1);
 /// How long a refresh takes.
 const COMPUTE: Duration = Duration::from_millis(2);
