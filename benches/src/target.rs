@@ -9,7 +9,7 @@ use std::fmt;
 
 use serde::Serialize;
 
-use crate::contender::{ETERNAL, FLEETING, HASHBROWN, MOKA, QUICK_CACHE};
+use crate::contender::{ETERNAL, FLEETING, HASHBROWN, MOKA, QUICK_CACHE, REFRESHED, REMEMBERING};
 use crate::number::number;
 use crate::table::{Measure, Tables};
 use crate::workload::expiry::AT_ONCE;
@@ -19,6 +19,7 @@ use crate::workload::idle::{SWEEP, WAKE_UPS};
 use crate::workload::waiters::{CALLERS, WAITERS};
 use crate::workload::{
     COMPUTE_HIT, COMPUTE_MISS, EVICTION, HIT_LARGE, HIT_SMALL, MISS, MIX, OVERWRITE, growth,
+    outage, refresh,
 };
 
 /// One row of the table.
@@ -151,6 +152,21 @@ const TARGETS: &[Target] = &[
         ],
     },
     Target {
+        row: refresh::MEASURES[0].title,
+        limits: &[Limit {
+            quantity: Quantity::Ratio(
+                Place(refresh::MEASURES[0].title, REFRESHED),
+                ours(refresh::MEASURES[0]),
+            ),
+            bound: Bound::AtMost(2.0),
+            label: "our own without refresh",
+        }],
+    },
+    Target {
+        row: "10 k callers in an outage, in turn, then at once",
+        limits: &[remembered(outage::MEASURES[1]), remembered(outage::MEASURES[3])],
+    },
+    Target {
         row: "1 M entries expiring at once",
         limits: &[
             Limit {
@@ -260,6 +276,11 @@ const fn of_two_threads(measure: Measure) -> Limit {
 const fn of_fewer(measure: Measure, fewer: Measure) -> Limit {
     let quantity = Quantity::Ratio(ours(measure), ours(fewer));
     Limit { quantity, bound: Bound::AtMost(1.0), label: "our own at 10 k" }
+}
+
+const fn remembered(measure: Measure) -> Limit {
+    let quantity = Quantity::Median(Place(measure.title, REMEMBERING));
+    Limit { quantity, bound: Bound::Absolute(1.0), label: "compute with error_ttl" }
 }
 
 /// What has become of all targets.

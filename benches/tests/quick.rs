@@ -30,7 +30,7 @@ fn a_quick_run_measures_everything() {
     let printed = text(&output.stdout);
     assert!(printed.starts_with("# fleeting and its peers"));
     let (_, targets) = printed.split_once("## Targets").expect("targets come last");
-    assert_eq!(targets.lines().filter(|line| line.starts_with("| ")).count(), 1 + 18);
+    assert_eq!(targets.lines().filter(|line| line.starts_with("| ")).count(), 1 + 20);
 
     let results = fs::read(folder.path().join("out/results.json")).expect("results are written");
     let results: Value = serde_json::from_slice(&results).expect("results are JSON");

@@ -32,6 +32,8 @@ pub(crate) use self::stretto::Stretto;
 /// The names by which the targets refer to contenders.
 pub(crate) const FLEETING: &str = "fleeting";
 pub(crate) const ETERNAL: &str = "fleeting, no TTL";
+pub(crate) const REFRESHED: &str = "fleeting, refresh_after";
+pub(crate) const REMEMBERING: &str = "fleeting, error_ttl";
 pub(crate) const QUICK_CACHE: &str = "quick_cache";
 pub(crate) const MOKA: &str = "moka";
 pub(crate) const MINI_MOKA: &str = "mini-moka";

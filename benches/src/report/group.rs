@@ -1,6 +1,7 @@
 //! Groups: which tables are shown together, and how they are drawn.
 
 use crate::table::{Measure, Table, Tables};
+use crate::workload::bulk::BULK;
 use crate::workload::expiry::{AT_ONCE, SPREAD};
 use crate::workload::footprint::{self, BYTES, FULL, LEFT};
 use crate::workload::future_size::BEYOND;
@@ -8,7 +9,7 @@ use crate::workload::idle::{SWEEP, WAKE_UPS};
 use crate::workload::waiters::{CALLERS, WAITERS};
 use crate::workload::{
     COMPUTE_HIT, COMPUTE_MISS, EVICTION, HIT_LARGE, HIT_SMALL, HIT_TEXT, MISS, MIX, OVERWRITE,
-    OWN_TTL, REMOVAL, growth, lifetime,
+    OWN_TTL, REMOVAL, growth, lifetime, outage, refresh,
 };
 
 /// Tables that are shown as the columns of one.
@@ -130,6 +131,9 @@ pub(crate) const GROUPS: &[Group] = &[
             CALLERS[5].whole(),
         ],
     ),
+    Group::table("Missing keys in bulk", &[BULK]),
+    Group::table("A hot key that is refreshed in the background", &refresh::MEASURES),
+    Group::table("An outage: each compute fails", &outage::MEASURES),
     Group::table("Expiry", &[AT_ONCE[0], AT_ONCE[1], SPREAD[0], SPREAD[1]]),
     Group::table("Nothing due", &[SWEEP, WAKE_UPS]),
     Group::bars("Lifetime", "lifetime", &lifetime::MEASURES),

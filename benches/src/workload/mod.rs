@@ -1,5 +1,6 @@
 //! Workloads: what the contenders have to do, each under the name of its first table.
 
+pub(crate) mod bulk;
 pub(crate) mod compute;
 pub(crate) mod eviction;
 pub(crate) mod expiry;
@@ -11,8 +12,10 @@ pub(crate) mod idle;
 pub(crate) mod lifetime;
 pub(crate) mod miss;
 pub(crate) mod mix;
+pub(crate) mod outage;
 pub(crate) mod overwrite;
 pub(crate) mod own_ttl;
+pub(crate) mod refresh;
 pub(crate) mod removal;
 pub(crate) mod waiters;
 
@@ -107,6 +110,9 @@ pub(crate) const ALL: &[Workload] = &[
         name: "waiters for a compute of 20 awaits",
         run: |scale| waiters::waiters(1, scale),
     },
+    Workload { name: bulk::BULK.title, run: |scale| Ok(bulk::run(scale)) },
+    Workload { name: refresh::MEASURES[0].title, run: refresh::run },
+    Workload { name: outage::MEASURES[0].title, run: outage::run },
     Workload { name: expiry::AT_ONCE[0].title, run: |scale| Ok(expiry::at_once(scale)) },
     Workload { name: expiry::SPREAD[0].title, run: |scale| Ok(expiry::spread_out(scale)) },
     Workload { name: idle::SWEEP.title, run: |scale| Ok(idle::sweep(scale)) },
