@@ -28,7 +28,11 @@ impl Bound {
 
     #[inline]
     pub(super) fn max_size(&self) -> Option<usize> {
-        Some(self.max_size.load(Ordering::Acquire)).filter(|max_size| *max_size != UNBOUNDED)
+        match self.max_size.load(Ordering::Acquire) {
+            UNBOUNDED => None,
+            GREATEST => Some(usize::MAX),
+            max_size => Some(max_size),
+        }
     }
 
     #[inline]
