@@ -35,6 +35,7 @@ const DEFAULT_CLEANUP_INTERVAL: Duration = Duration::from_secs(1);
 pub struct CacheBuilder<K, V, S = DefaultHashBuilder> {
     ttl: Duration,
     expiry: Option<Rule<K, V>>,
+    ttl_jitter: f64,
     max_size: Option<usize>,
     initial_capacity: usize,
     hasher: S,
@@ -60,6 +61,7 @@ impl<K, V> CacheBuilder<K, V> {
         Self {
             ttl: Duration::MAX,
             expiry: None,
+            ttl_jitter: 0.0,
             max_size: None,
             initial_capacity: 0,
             hasher: DefaultHashBuilder::default(),
@@ -104,6 +106,16 @@ impl<K, V, S> CacheBuilder<K, V, S> {
         self
     }
 
+    /// Shortens each time to live by a random share of up to this much, so that what was stored together
+    /// does not expire together. From 0.0, the default, to 1.0.
+    ///
+    /// It holds for the TTLs of calls too, but not for [`Cache::set_ttl`](crate::Cache::set_ttl). What never
+    /// expires is not shortened.
+    pub fn ttl_jitter(mut self, ttl_jitter: f64) -> Self {
+        self.ttl_jitter = ttl_jitter;
+        self
+    }
+
     /// Sets the most entries; never exceeded, at no moment. The default is no bound.
     ///
     /// A new entry in a full cache takes the place of one that has expired, or else of the one that
@@ -129,6 +141,7 @@ impl<K, V, S> CacheBuilder<K, V, S> {
         CacheBuilder {
             ttl: self.ttl,
             expiry: self.expiry,
+            ttl_jitter: self.ttl_jitter,
             max_size: self.max_size,
             initial_capacity: self.initial_capacity,
             hasher,
@@ -252,10 +265,13 @@ impl<K, V, S> CacheBuilder<K, V, S> {
         let broken = |setting, rule| Err(BuildError { setting, rule });
         let computes = &self.computes;
         if self.max_size == Some(0) {
-            return broken("max_size", "must be at least 1");
+            return Err(BuildError::NO_MAX_SIZE);
         }
         if self.cleanup_interval.is_zero() {
             return broken("cleanup_interval", "must be more than zero");
+        }
+        if !(0.0..=1.0).contains(&self.ttl_jitter) {
+            return broken("ttl_jitter", "must be from 0.0 to 1.0");
         }
         if computes.max_concurrent == Some(0) {
             return broken("max_concurrent_computes", "must be at least 1");
@@ -292,8 +308,8 @@ where
     ///
     /// If a setting breaks its rule: `max_size`, `cleanup_interval`, `max_concurrent_computes`,
     /// `compute_timeout` and `refresh_after` must not be zero; `compute_timeout` needs a `runtime`;
-    /// `refresh_after` must be less than `ttl`; `early_refresh` must be finite and not negative; and
-    /// `initial_capacity` must fit into memory.
+    /// `refresh_after` must be less than `ttl`; `early_refresh` must be finite and not negative;
+    /// `ttl_jitter` must be from 0.0 to 1.0; and `initial_capacity` must fit into memory.
     pub fn build(self) -> Result<Cache<K, V, S>, BuildError> {
         self.validate()?;
         let Self { ttl, max_size, initial_capacity, hasher, runtime, cleanup_interval, .. } = self;
@@ -315,7 +331,7 @@ where
             compute_timeout: computes.timeout,
             permits: computes.max_concurrent.map(Permits::new),
         };
-        let expiry = Expiry { ttl: ttl.into(), rule: self.expiry };
+        let expiry = Expiry { ttl: ttl.into(), rule: self.expiry, jitter: self.ttl_jitter };
         let engine = Arc::new_cyclic(|engine: &Weak<Engine<K, V, S>>| {
             let target: Weak<dyn Sweepable> = Weak::<Engine<K, V, S>>::clone(engine);
             let sweeper = Sweeper::new(target, cleanup_interval);
@@ -331,6 +347,7 @@ impl<K, V, S> fmt::Debug for CacheBuilder<K, V, S> {
             .debug_struct("CacheBuilder")
             .field("ttl", &self.ttl)
             .field("has_expiry", &self.expiry.is_some())
+            .field("ttl_jitter", &self.ttl_jitter)
             .field("max_size", &self.max_size)
             .field("initial_capacity", &self.initial_capacity)
             .field("has_runtime", &self.runtime.is_some())
@@ -348,6 +365,8 @@ pub struct BuildError {
 }
 
 impl BuildError {
+    pub(crate) const NO_MAX_SIZE: Self = Self { setting: "max_size", rule: "must be at least 1" };
+
     /// The name of the builder's method that was given a bad value.
     #[must_use]
     pub fn setting(&self) -> &'static str {

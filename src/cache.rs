@@ -4,11 +4,13 @@ use std::collections::HashMap;
 use std::fmt;
 use std::future::Future;
 use std::hash::{BuildHasher, Hash};
+use std::iter::zip;
 use std::panic::{RefUnwindSafe, UnwindSafe};
+use std::time::Duration;
 
 use hashbrown::Equivalent;
 
-use crate::builder::CacheBuilder;
+use crate::builder::{BuildError, CacheBuilder};
 use crate::compute::error::{ComputeError, value_or_panic};
 use crate::compute::many::{Answers, Many};
 use crate::engine::Engine;
@@ -19,7 +21,7 @@ use crate::key::{Borrowed, Owned};
 use crate::panic::Postponed;
 use crate::scope::Scope;
 use crate::stats::Stats;
-use crate::store::{Leftovers, Sweep};
+use crate::store::{Copies, Leftovers, Position, Sweep};
 use crate::sync::Arc;
 
 /// An asynchronous in-memory cache with time-to-live.
@@ -94,6 +96,25 @@ where
         self.engine.store.contains(self.engine.hash(key), key)
     }
 
+    /// How long the value is still fresh; `Duration::MAX` if it never expires. Seen by neither statistics
+    /// nor eviction policy.
+    pub fn remaining_ttl<Q: Hash + Equivalent<K> + ?Sized>(&self, key: &Q) -> Option<Duration> {
+        self.engine.store.remaining(self.engine.hash(key), key)
+    }
+
+    /// Lets the value be fresh for this long from now on; false if there is none.
+    ///
+    /// `Duration::ZERO`: it is not readable any more. `Duration::MAX`: it never expires.
+    pub fn set_ttl<Q: Hash + Equivalent<K> + ?Sized>(&self, key: &Q, ttl: Duration) -> bool {
+        let hash = self.engine.hash(key);
+        let mut removed = Leftovers::new();
+        let alarm = self.engine.store.set_ttl(hash, key, ttl.into(), &mut removed);
+        if let Some(alarm) = alarm {
+            self.engine.written(alarm);
+        }
+        alarm.is_some()
+    }
+
     /// Stores `value` and returns the fresh value it replaced.
     ///
     /// Overwriting a fresh value keeps the entry's place in the order of eviction, and its key. A
@@ -128,8 +149,37 @@ where
             return None;
         }
         let mut removed = Leftovers::new();
-        let (_, value) = self.engine.store.remove_version(hash, key, version, &mut removed)?;
-        Some(value)
+        let (_, value, is_fresh) =
+            self.engine.store.remove_version(hash, key, version, &mut removed)?;
+        Some(value).filter(|_| is_fresh)
+    }
+
+    /// Removes the entries for which `keep` does not hold, and returns how many those were.
+    ///
+    /// `keep` runs under no lock, on copies, a few at a time. What is stored meanwhile may be asked about or
+    /// not; a value that is replaced between the question and the removal stays. Values past their TTL that
+    /// the cache still holds to stand in are asked about too. A compute that is running for a key which is
+    /// removed goes on for those who wait for it, but is not stored.
+    pub fn retain(&self, mut keep: impl FnMut(&K, &V) -> bool) -> usize
+    where
+        K: Clone,
+    {
+        let store = &self.engine.store;
+        let (mut position, mut removals) = (Some(Position::default()), 0);
+        while let Some(here) = position {
+            let mut copies = Copies::default();
+            position = store.copy(here, &mut copies);
+            for (key, (value, _, version)) in zip(copies.keys, copies.values) {
+                if keep(&key, &value) {
+                    continue;
+                }
+                let mut removed = Leftovers::new();
+                let hash = self.engine.hash(&key);
+                removals +=
+                    usize::from(store.remove_version(hash, &key, version, &mut removed).is_some());
+            }
+        }
+        removals
     }
 
     /// Removes everything; statistics stay.
@@ -392,6 +442,23 @@ where
     #[must_use]
     pub fn max_size(&self) -> Option<usize> {
         self.engine.store.max_size()
+    }
+
+    /// Sets another bound on the number of entries, or the first one, while the cache is in use.
+    ///
+    /// What is too much is evicted within the call, a few at a time: other callers are let in between.
+    /// [`max_size`](Self::max_size) tells the new bound when it holds. The cache is divided into as many
+    /// shards as suited the bound it was built with.
+    ///
+    /// # Errors
+    ///
+    /// If `max_size` is zero: it must be at least 1.
+    pub fn set_max_size(&self, max_size: usize) -> Result<(), BuildError> {
+        if max_size == 0 {
+            return Err(BuildError::NO_MAX_SIZE);
+        }
+        self.engine.store.set_max_size(max_size);
+        Ok(())
     }
 
     /// Iterates over the fresh entries, in no order.

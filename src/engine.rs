@@ -13,7 +13,7 @@ use crate::expiry::{Expiry, Ttl};
 use crate::key::{Owned, Source};
 use crate::options::Options;
 use crate::panic::contain;
-use crate::store::{Ending, KeyHash, Leftovers, Store, Sweep, Ticket};
+use crate::store::{Ending, Item, KeyHash, Leftovers, Store, Sweep, Ticket};
 use crate::sweeper::{Sweepable, Sweeper};
 use crate::sync::Arc;
 
@@ -69,7 +69,7 @@ impl<K: Hash + Eq, V: Clone, S: BuildHasher> Engine<K, V, S> {
     where
         P: Source<K, Lookup: Hash>,
     {
-        let hash = self.hash(key.lookup());
+        let (hash, ttl) = (self.hash(key.lookup()), self.expiry.jittered(ttl));
         let mut removed = Leftovers::new();
         let mut value = value;
         if !P::IS_OWNED {
@@ -113,10 +113,10 @@ impl<K: Hash + Eq, V: Clone, S: BuildHasher> Engine<K, V, S> {
             return value;
         }
         let ttl = options.ttl(&value).unwrap_or_else(|| self.expiry.ttl(&key, &value));
-        let hash = self.hash(&key);
+        let ttl = self.expiry.jittered(ttl);
         let mut removed = Leftovers::new();
-        let copy = value.clone();
-        match self.store.insert_if_absent(hash, key, copy, ttl, &mut removed) {
+        let mut item = Item::new(self.hash(&key), key, value.clone());
+        match self.store.insert_if_absent(&mut item, ttl, &mut removed) {
             Ok(alarm) => {
                 self.written(alarm);
                 drop(removed);
@@ -139,6 +139,7 @@ where
             return self.end(ticket, Ending::Dropped);
         }
         let ttl = options.ttl(value).unwrap_or_else(|| self.ttl(ticket, value));
+        let ttl = self.expiry.jittered(ttl);
         let mut removed = Leftovers::new();
         let alarm = self.store.land(ticket, value.clone(), ttl, &mut removed);
         // The value is stored: a destructor's panic is not the compute's.

@@ -17,6 +17,7 @@ use crate::hash::DefaultHashBuilder;
 use crate::key::{Owned, Source};
 use crate::options::{Lifetime, Options};
 use crate::sync::Arc;
+use crate::update::Update;
 
 /// One key's place in a cache, with options for the one call that follows.
 ///
@@ -129,6 +130,28 @@ where
             return present;
         }
         engine.insert_if_absent(self.key.into_key(), value, self.options)
+    }
+
+    /// Replaces the fresh value, if there is one, by what `update` makes of it; returns the new value.
+    ///
+    /// Atomic: nobody writes between the value that `update` is given and the one that it returns. It runs
+    /// under no lock, so if somebody writes all the same it is called again with what is there then. `None`
+    /// removes the entry. An entry that stays keeps its place in the order of eviction, and its key. A
+    /// compute that is running for the key goes on for those who wait for it, but is not stored.
+    ///
+    /// Counted neither as a hit nor as a miss. [`ttl_with`](Self::ttl_with) and
+    /// [`keep_if`](Self::keep_if) are asked once, about the first value that `update` returns.
+    ///
+    /// ```
+    /// # use fleeting::Cache;
+    /// # let cache: Cache<&str, u32> = Cache::builder().build()?;
+    /// let increment = |count: Option<u32>| Some(count.unwrap_or(0) + 1);
+    /// assert_eq!(cache.entry("visits").update(increment), Some(1));
+    /// assert_eq!(cache.entry("visits").update(increment), Some(2));
+    /// # Ok::<(), fleeting::BuildError>(())
+    /// ```
+    pub fn update(self, update: impl FnMut(Option<V>) -> Option<V>) -> Option<V> {
+        Update::new(update, self.options).run(&self.cache.engine, self.key)
     }
 
     /// Returns the cached value, or the outcome of one shared compute, as

@@ -2,12 +2,15 @@
 
 use std::time::Duration;
 
+use crate::chance;
 use crate::clock::Tick;
 
 /// The cache's own rule.
 pub(crate) struct Expiry<K, V> {
     pub(crate) ttl: Ttl,
     pub(crate) rule: Option<Rule<K, V>>,
+    /// Each time to live is shortened by a random share of up to this much.
+    pub(crate) jitter: f64,
 }
 
 /// The time to live from key and value.
@@ -21,6 +24,12 @@ impl<K, V> Expiry<K, V> {
             None => self.ttl,
             Some(rule) => rule(key, value).into(),
         }
+    }
+
+    /// The time to live that a value is stored with, of the one that it should have.
+    #[inline]
+    pub(crate) fn jittered(&self, ttl: Ttl) -> Ttl {
+        if self.jitter == 0.0 { ttl } else { ttl.shortened(self.jitter * chance::draw()) }
     }
 }
 
@@ -46,6 +55,21 @@ impl Ttl {
     #[inline]
     pub(crate) fn is_long(self) -> bool {
         self.0 >= Self::LONG.0
+    }
+
+    /// Less this share of it, from 0.0 to 1.0. What never expires stays so.
+    #[cold]
+    #[expect(
+        clippy::cast_precision_loss,
+        clippy::cast_possible_truncation,
+        clippy::cast_sign_loss,
+        reason = "a share of it is as precise as a random number need be, and not negative"
+    )]
+    fn shortened(self, share: f64) -> Self {
+        if self.is_endless() {
+            return self;
+        }
+        Self(self.0 - ((self.0 as f64 * share) as u64).min(self.0))
     }
 
     pub(crate) fn is_zero(self) -> bool {

@@ -6,12 +6,12 @@ use std::vec;
 
 use crate::cache::Cache;
 use crate::clock::Tick;
-use crate::store::{Copies, Position};
+use crate::store::{Copies, Position, Version};
 
 pub(crate) struct Iter<K, V, S> {
     cache: Cache<K, V, S>,
     /// Copies that were made under the lock, with their deadlines.
-    batch: Zip<vec::IntoIter<K>, vec::IntoIter<(V, Tick)>>,
+    batch: Zip<vec::IntoIter<K>, vec::IntoIter<(V, Tick, Version)>>,
     /// Where the next batch begins; `None` at the end.
     position: Option<Position>,
 }
@@ -34,11 +34,13 @@ where
         let store = &self.cache.engine.store;
         loop {
             // A copy may expire while it waits for its turn.
-            let fresh = |(_, (_, deadline)): &(K, (V, Tick))| !store.clock().has_passed(*deadline);
-            if let Some((key, (value, _))) = self.batch.find(fresh) {
+            let fresh = |(_, (_, deadline, _)): &(K, (V, Tick, Version))| {
+                !store.clock().has_passed(*deadline)
+            };
+            if let Some((key, (value, ..))) = self.batch.find(fresh) {
                 return Some((key, value));
             }
-            let mut copies = Copies { keys: Vec::new(), values: Vec::new() };
+            let mut copies = Copies::default();
             self.position = store.copy(self.position?, &mut copies);
             self.batch = zip(copies.keys, copies.values);
         }

@@ -369,6 +369,7 @@ mod stats;
 mod store;
 mod sweeper;
 mod sync;
+mod update;
 
 pub use builder::{BuildError, CacheBuilder};
 pub use cache::Cache;

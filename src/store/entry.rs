@@ -19,9 +19,18 @@ pub(super) struct Entry<K, V> {
 }
 
 /// Which value of an entry this is: different for each that is stored in the shard, until the number
-/// wraps. One bit tells whether the deadline has moved since the entry came.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+/// wraps. One bit tells whether the deadline has moved since the entry came; it makes no other value.
+#[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct Version(u32);
+
+impl PartialEq for Version {
+    #[inline]
+    fn eq(&self, other: &Self) -> bool {
+        self.moved().0 == other.moved().0
+    }
+}
+
+impl Eq for Version {}
 
 impl Version {
     const MOVED: u32 = 1 << 31;
@@ -52,14 +61,21 @@ impl<K, V> Entry<K, V> {
         grace: u64,
         roster: &mut Roster,
     ) -> V {
-        self.version = version.moved();
+        self.version = version;
+        self.set_deadline(deadline, grace, roster);
+        mem::replace(&mut self.value, value)
+    }
+
+    /// Lets the value live until another moment than it was to.
+    #[inline]
+    pub(super) fn set_deadline(&mut self, deadline: Tick, grace: u64, roster: &mut Roster) {
+        self.version = self.version.moved();
         // No alarm is later than its deadline: if that only moves later, it is left for the alarm to
         // find, and nothing else is touched.
         if deadline < self.deadline {
             roster.bring_forward(self.token, deadline.after_nanos(grace));
         }
         self.deadline = deadline;
-        mem::replace(&mut self.value, value)
     }
 
     /// When it is to be removed.
@@ -90,7 +106,7 @@ impl From<Tick> for Stamp {
 
 /// What is to be stored. The caller keeps it until it is: if the user's `Eq` panics, key and value are
 /// dropped when no lock is held.
-pub(super) struct Item<K, V> {
+pub(crate) struct Item<K, V> {
     pub(super) hash: KeyHash,
     pub(super) key: Option<K>,
     pub(super) value: Option<V>,
@@ -98,7 +114,7 @@ pub(super) struct Item<K, V> {
 
 impl<K, V> Item<K, V> {
     #[inline]
-    pub(super) fn new(hash: KeyHash, key: K, value: V) -> Self {
+    pub(crate) fn new(hash: KeyHash, key: K, value: V) -> Self {
         Self { hash, key: Some(key), value: Some(value) }
     }
 
@@ -108,7 +124,7 @@ impl<K, V> Item<K, V> {
     }
 
     #[inline]
-    pub(super) fn take(&mut self) -> (K, V) {
+    pub(crate) fn take(&mut self) -> (K, V) {
         let item = self.key.take().zip(self.value.take());
         item.expect("an item is stored once")
     }

@@ -12,6 +12,7 @@ mod entry;
 mod flights;
 mod landing;
 mod leftovers;
+mod resize;
 mod ring;
 mod room;
 mod roster;
@@ -22,11 +23,13 @@ mod wheel;
 mod writes;
 
 pub(crate) use digest::KeyHash;
-pub(crate) use entry::Version;
+pub(crate) use entry::{Item, Version};
 pub(crate) use landing::{Begun, Ending, Request, Ticket, Wanted};
 pub(crate) use leftovers::{Failure, Leftovers};
 pub(crate) use shard::Copies;
 pub(crate) use sweep::Sweep;
+
+use std::time::Duration;
 
 use hashbrown::Equivalent;
 
@@ -152,7 +155,9 @@ impl<K, V, F> Store<K, V, F> {
     /// Removes everything.
     pub(crate) fn clear(&self) {
         let clear = |slot: &Slot<K, V, F>| {
-            let spent = slot.0.write().clear();
+            let mut shard = slot.0.write();
+            let spent = shard.clear();
+            // Under the lock: a bound may begin, and counts what is there.
             self.bound.release(spent.len());
             spent
         };
@@ -247,6 +252,21 @@ impl<K, V: Clone, F> Store<K, V, F> {
             return None;
         }
         Some((entry.value.clone(), entry.version))
+    }
+
+    /// How long the value is still fresh; `Duration::MAX` if it never expires.
+    pub(crate) fn remaining<Q: Equivalent<K> + ?Sized>(
+        &self,
+        hash: KeyHash,
+        key: &Q,
+    ) -> Option<Duration> {
+        let shard = self.shard(hash).read();
+        let deadline = shard.find(hash, key)?.deadline;
+        if deadline == Tick::NEVER {
+            return Some(Duration::MAX);
+        }
+        let now = self.clock.now();
+        (now < deadline).then(|| deadline.since(now))
     }
 
     pub(crate) fn contains<Q: Equivalent<K> + ?Sized>(&self, hash: KeyHash, key: &Q) -> bool {

@@ -177,6 +177,21 @@ impl<K, V, F> Shard<K, V, F> {
         Some(kept(old, was_fresh, removed))
     }
 
+    /// Lets a fresh value live until another moment; false if there is none.
+    pub(super) fn set_deadline<Q: Equivalent<K> + ?Sized>(
+        &mut self,
+        hash: KeyHash,
+        key: &Q,
+        deadline: Tick,
+        now: &Reading<'_>,
+    ) -> bool {
+        let spread = hash.digest().spread();
+        let entry = self.table.find_mut(spread, |entry| key.equivalent(&entry.key));
+        let entry = entry.filter(|entry| !now.has_passed(entry.deadline));
+        let grace = self.grace;
+        entry.map(|entry| entry.set_deadline(deadline, grace, &mut self.roster)).is_some()
+    }
+
     /// Stores a value: over the fresh one of its key, or else in a place of its own: one that `place`
     /// gives, or that of another entry, which is evicted.
     #[inline]
@@ -469,10 +484,16 @@ fn find<K, V>(table: &HashTable<Entry<K, V>>, token: Token, digest: Digest) -> &
     entry.expect("a token has an entry in the table")
 }
 
-/// Copies of entries: keys, and in the same order values with their deadlines.
+/// Copies of entries: keys, and in the same order values with their deadlines and versions.
 pub(crate) struct Copies<K, V> {
     pub(crate) keys: Vec<K>,
-    pub(crate) values: Vec<(V, Tick)>,
+    pub(crate) values: Vec<(V, Tick, Version)>,
+}
+
+impl<K, V> Default for Copies<K, V> {
+    fn default() -> Self {
+        Self { keys: Vec::new(), values: Vec::new() }
+    }
 }
 
 /// Iteration, a few entries at a time.
@@ -490,7 +511,7 @@ impl<K: Clone, V: Clone, F> Shard<K, V, F> {
             let entry = self.entry(token);
             // One after the other: if the second panics, the first is dropped under no lock.
             copies.keys.push(entry.key.clone());
-            copies.values.push((entry.value.clone(), entry.deadline));
+            copies.values.push((entry.value.clone(), entry.deadline, entry.version));
         }
         (end < bound).then_some(end)
     }

@@ -62,19 +62,17 @@ impl<K: Eq, V, F> Store<K, V, F> {
         }
     }
 
-    /// Stores a value unless there is a fresh one, which it returns a copy of.
+    /// Stores an item unless there is a fresh value, which it returns a copy of; then the item is left.
     pub(crate) fn insert_if_absent(
         &self,
-        hash: KeyHash,
-        key: K,
-        value: V,
+        item: &mut Item<K, V>,
         ttl: Ttl,
         removed: &mut Leftovers<K, V>,
     ) -> Result<Tick, V>
     where
         V: Clone,
     {
-        let (mut item, mut place) = (Item::new(hash, key, value), None);
+        let (hash, mut place) = (item.hash, None);
         loop {
             let mut shard = self.shard(hash).write();
             let now = self.reading_for(&shard, ttl);
@@ -85,13 +83,71 @@ impl<K: Eq, V, F> Store<K, V, F> {
             let deadline = ttl.deadline(now.tick());
             self.bound.release(shard.tidy(now.tick(), removed));
             shard.flights.fence(hash, item.key(), removed);
-            match self.put(&mut shard, &mut item, deadline.into(), &now, place.take(), removed) {
+            match self.put(&mut shard, item, deadline.into(), &now, place.take(), removed) {
                 Put::Stored | Put::Replaced(_) => return Ok(self.lapse(deadline)),
                 Put::Full => {}
             }
             drop(shard);
             place = self.room_elsewhere(hash, removed);
         }
+    }
+
+    /// Fences off the flight of a key that has no fresh value; false if it has one.
+    pub(crate) fn leave_absent<Q: Equivalent<K> + ?Sized>(
+        &self,
+        hash: KeyHash,
+        key: &Q,
+        removed: &mut Leftovers<K, V>,
+    ) -> bool {
+        let mut shard = self.shard(hash).write();
+        let now = self.clock.exact_reading();
+        if shard.find(hash, key).is_some_and(|entry| !now.has_passed(entry.deadline)) {
+            return false;
+        }
+        shard.flights.fence(hash, key, removed);
+        true
+    }
+
+    /// Lets a fresh value live for another time from now on. Returns when the sweeper is needed; `None`
+    /// if there is no such value.
+    pub(crate) fn set_ttl<Q: Equivalent<K> + ?Sized>(
+        &self,
+        hash: KeyHash,
+        key: &Q,
+        ttl: Ttl,
+        removed: &mut Leftovers<K, V>,
+    ) -> Option<Tick> {
+        let mut shard = self.shard(hash).write();
+        let now = self.clock.exact_reading();
+        self.bound.release(shard.tidy(now.tick(), removed));
+        let deadline = ttl.deadline(now.tick());
+        let is_set = shard.set_deadline(hash, key, deadline, &now);
+        is_set.then(|| self.lapse(deadline))
+    }
+
+    /// Stores a value in place of that of this version, if it is still there and fresh. Else gives the new
+    /// one back.
+    pub(crate) fn replace_version<Q: Equivalent<K> + ?Sized>(
+        &self,
+        hash: KeyHash,
+        key: &Q,
+        version: Version,
+        value: V,
+        ttl: Ttl,
+        removed: &mut Leftovers<K, V>,
+    ) -> Result<Tick, V> {
+        let mut value = Some(value);
+        let mut shard = self.shard(hash).write();
+        let now = self.reading_for(&shard, ttl);
+        let deadline = ttl.deadline(now.tick());
+        self.bound.release(shard.tidy(now.tick(), removed));
+        let present = shard.find(hash, key).filter(|entry| entry.version == version);
+        if present.is_some_and(|entry| !now.has_passed(entry.deadline)) {
+            shard.flights.fence(hash, key, removed);
+            let old = shard.replace(hash, key, &mut value, deadline.into(), &now, removed);
+            old.and_then(|Old(old)| old).into_iter().for_each(|old| removed.value(old));
+        }
+        value.map_or(Ok(self.lapse(deadline)), Err)
     }
 
     /// Stores a value in its shard, given the place that is in hand.
@@ -134,24 +190,23 @@ impl<K: Eq, V, F> Store<K, V, F> {
         Some((entry.key, entry.value))
     }
 
-    /// Removes the entry if it still holds the value of this version.
+    /// Removes the entry if it still holds the value of this version. Tells whether it was fresh.
     pub(crate) fn remove_version<Q: Equivalent<K> + ?Sized>(
         &self,
         hash: KeyHash,
         key: &Q,
         version: Version,
         removed: &mut Leftovers<K, V>,
-    ) -> Option<(K, V)> {
+    ) -> Option<(K, V, bool)> {
         let mut shard = self.shard(hash).write();
         let now = self.reading_for(&shard, Ttl::ENDLESS);
         self.bound.release(shard.tidy(now.tick(), removed));
-        let entry = shard.find(hash, key)?;
-        if entry.version != version || now.has_passed(entry.deadline) {
-            return None;
-        }
+        self.bound.release(usize::from(shard.remove_expired(hash, key, &now, removed)));
+        shard.find(hash, key).filter(|entry| entry.version == version)?;
         shard.flights.fence(hash, key, removed);
         let entry = shard.remove(hash, key)?;
         self.bound.release(1);
-        Some((entry.key, entry.value))
+        let is_fresh = !now.has_passed(entry.deadline);
+        Some((entry.key, entry.value, is_fresh))
     }
 }

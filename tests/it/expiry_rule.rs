@@ -12,6 +12,9 @@ use crate::support::{check, in_virtual_time, poll_once};
 
 const SECOND: Duration = Duration::from_secs(1);
 
+/// A call that stores an unlucky value.
+type Store = fn(&Cache<u32, u32>) -> Option<u32>;
+
 /// As many seconds as key and value together.
 fn ruled(builder: CacheBuilder<u32, u32>) -> Cache<u32, u32> {
     let rule = |key: &u32, value: &u32| SECOND * (key + value);
@@ -90,9 +93,8 @@ fn the_time_to_live_of_a_call_goes_first() {
 fn a_panic_stores_nothing_and_goes_to_the_caller() {
     let cache = superstitious();
     cache.insert(1, 1);
-    let stores: [fn(&Cache<u32, u32>) -> Option<u32>; 2] =
-        [|cache| cache.insert(1, 13), |cache| cache.entry(1).insert(13)];
-    for store in stores {
+    let insert: Store = |cache| cache.insert(1, 13);
+    for store in [insert, |cache| cache.entry(1).insert(13)] {
         assert!(catch_unwind(AssertUnwindSafe(|| store(&cache))).is_err());
         assert_eq!(cache.get(&1), Some(1));
         check(&cache, 0);

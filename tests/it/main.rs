@@ -4,6 +4,8 @@ mod support;
 
 #[cfg(feature = "test-util")]
 mod capacity;
+#[cfg(feature = "test-util")]
+mod changes;
 mod close;
 #[cfg(feature = "test-util")]
 mod corners;

@@ -1,0 +1,119 @@
+//! Update: a value is replaced by what a closure makes of it, as one step, though no lock is held while
+//! the closure runs.
+
+use std::hash::{BuildHasher, Hash};
+
+use hashbrown::Equivalent;
+
+use crate::engine::Engine;
+use crate::expiry::Ttl;
+use crate::key::Source;
+use crate::options::Options;
+use crate::store::{Item, KeyHash, Leftovers};
+
+/// One call: tries until nobody else has written meanwhile.
+pub(crate) struct Update<F, V> {
+    make: F,
+    options: Options<V>,
+    /// What the options say of the time to live. They can be asked only once.
+    ttl: Option<Ttl>,
+    is_asked: bool,
+}
+
+/// The key: made owned when that is needed.
+enum Key<P, K> {
+    Given(P),
+    Owned(K),
+}
+
+/// What an attempt came to.
+enum Attempt<V> {
+    Done(Option<V>),
+    /// This is to be stored where nothing is.
+    Absent(V, Ttl),
+    /// Somebody else has written.
+    Again,
+}
+
+impl<F, V> Update<F, V>
+where
+    F: FnMut(Option<V>) -> Option<V>,
+    V: Clone,
+{
+    pub(crate) fn new(make: F, options: Options<V>) -> Self {
+        Self { make, options, ttl: None, is_asked: false }
+    }
+
+    /// Replaces the value of `key`, and returns the new one.
+    pub(crate) fn run<K, S, P>(mut self, engine: &Engine<K, V, S>, key: P) -> Option<V>
+    where
+        K: Hash + Eq,
+        S: BuildHasher,
+        P: Source<K, Lookup: Hash>,
+    {
+        let (expiry, hash) = (&engine.expiry, engine.hash(key.lookup()));
+        let needs_key = expiry.rule.is_some();
+        let mut key = if needs_key { Key::Owned(key.into_key()) } else { Key::Given(key) };
+        loop {
+            let attempt = match &key {
+                Key::Given(key) => self.attempt(engine, hash, key.lookup(), |_| expiry.ttl),
+                Key::Owned(key) => self.attempt(engine, hash, key, |value| expiry.ttl(key, value)),
+            };
+            let (value, ttl) = match attempt {
+                Attempt::Done(value) => return value,
+                Attempt::Absent(value, ttl) => (value, ttl),
+                Attempt::Again => continue,
+            };
+            let owned = match key {
+                Key::Given(key) => key.into_key(),
+                Key::Owned(key) => key,
+            };
+            let mut removed = Leftovers::new();
+            let mut item = Item::new(hash, owned, value.clone());
+            if let Ok(alarm) = engine.store.insert_if_absent(&mut item, ttl, &mut removed) {
+                engine.written(alarm);
+                return Some(value);
+            }
+            key = Key::Owned(item.take().0);
+        }
+    }
+
+    fn attempt<K, S, Q>(
+        &mut self,
+        engine: &Engine<K, V, S>,
+        hash: KeyHash,
+        key: &Q,
+        default: impl FnOnce(&V) -> Ttl,
+    ) -> Attempt<V>
+    where
+        K: Eq,
+        Q: Equivalent<K> + ?Sized,
+    {
+        let store = &engine.store;
+        let mut removed = Leftovers::new();
+        let (present, version) = store.peek(hash, key).unzip();
+        let Some(value) = (self.make)(present) else {
+            let is_gone = match version {
+                Some(version) => store.remove_version(hash, key, version, &mut removed).is_some(),
+                None => store.leave_absent(hash, key, &mut removed),
+            };
+            return if is_gone { Attempt::Done(None) } else { Attempt::Again };
+        };
+        if !self.options.keeps(&value) {
+            return Attempt::Done(Some(value));
+        }
+        if !std::mem::replace(&mut self.is_asked, true) {
+            self.ttl = self.options.ttl(&value);
+        }
+        let ttl = engine.expiry.jittered(self.ttl.unwrap_or_else(|| default(&value)));
+        let Some(version) = version else { return Attempt::Absent(value, ttl) };
+        let copy = value.clone();
+        match store.replace_version(hash, key, version, copy, ttl, &mut removed) {
+            Ok(alarm) => {
+                engine.written(alarm);
+                Attempt::Done(Some(value))
+            }
+            Err(_) => Attempt::Again,
+        }
+    }
+}
