@@ -81,6 +81,10 @@
 //! # });
 //! ```
 //!
+//! [`CacheBuilder::expiry`] does so for the whole cache, and [`CacheBuilder::ttl_jitter`] keeps what was
+//! stored together from expiring together. What is left of a TTL can be [read](Cache::remaining_ttl) and
+//! [changed](Cache::set_ttl), and so can [the bound](Cache::set_max_size).
+//!
 //! A TTL counts from the moment the value is stored, by the monotonic clock, which stands still
 //! while the machine is suspended on some systems (Linux and macOS among them). It is exact to the
 //! nanosecond, but one of a minute or more may end some milliseconds early on Linux, by a tick of the
