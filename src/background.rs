@@ -8,6 +8,7 @@ use std::future::{Future, poll_fn};
 use std::pin::Pin;
 use std::task::{Context, Poll};
 
+use futures_util::task::AtomicWaker;
 use slab::Slab;
 
 use crate::panic::{Postponed, contain};
@@ -29,8 +30,27 @@ struct Tasks {
     is_closed: AtomicBool,
 }
 
-/// A task's future; `None` when it is over, or was taken away.
-type Work = async_lock::Mutex<Option<Task>>;
+/// A task, and what wakes its shell.
+struct Work {
+    /// `None` when it is over, or was taken away.
+    task: async_lock::Mutex<Option<Task>>,
+    /// Nobody else wakes a shell whose task was taken away.
+    shell: AtomicWaker,
+}
+
+impl Work {
+    /// Takes the task away, unless it is being polled.
+    fn try_take(&self) -> Option<Task> {
+        self.task.try_lock()?.take()
+    }
+
+    /// Drops a task that was taken away, and lets the shell end.
+    fn end(&self, task: Option<Task>) {
+        let mut postponed = Postponed::default();
+        postponed.run(|| drop(task));
+        postponed.run(|| self.shell.wake());
+    }
+}
 
 impl Background {
     pub(crate) fn new(runtime: Arc<dyn Runtime>) -> Self {
@@ -48,7 +68,8 @@ impl Background {
     /// Runs a task beside the callers. Runs the user's spawner: not for use under a lock. If the cache
     /// is closed, or the spawner panics, the task is dropped.
     pub(crate) fn spawn(&self, task: Task) {
-        let work = Arc::new(Work::new(Some(task)));
+        let task = async_lock::Mutex::new(Some(task));
+        let work = Arc::new(Work { task, shell: AtomicWaker::new() });
         let key = self.tasks.open.lock().insert(Arc::clone(&work));
         let shell = Shell { work, key, tasks: Arc::clone(&self.tasks) };
         // A spawner that refuses by panicking is one more that drops the task.
@@ -65,8 +86,7 @@ impl Background {
         self.tasks.is_closed.store(true, Ordering::SeqCst);
         let mut postponed = Postponed::default();
         for work in self.tasks.open() {
-            let task = work.try_lock().and_then(|mut work| work.take());
-            postponed.run(|| drop(task));
+            postponed.run(|| work.end(work.try_take()));
         }
     }
 
@@ -76,12 +96,13 @@ impl Background {
     /// for, because it may never run again.
     pub(crate) async fn close(&self) {
         self.tasks.is_closed.store(true, Ordering::SeqCst);
+        let mut postponed = Postponed::default();
         for work in self.tasks.open() {
             if is_polled_here(&work) {
                 continue;
             }
-            let task = work.lock().await.take();
-            drop(task);
+            let task = work.task.lock().await.take();
+            postponed.run(|| work.end(task));
         }
         for _ in 0..CLOSING_TURNS {
             if self.tasks.open.lock().is_empty() {
@@ -142,15 +163,16 @@ impl Future for Shell {
     type Output = ();
 
     fn poll(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<()> {
+        self.work.shell.register(context.waker());
         // Whoever else has the lock is taking the task away.
-        let Some(mut work) = self.work.try_lock() else { return Poll::Ready(()) };
-        let Some(task) = work.as_mut() else { return Poll::Ready(()) };
+        let Some(mut held) = self.work.task.try_lock() else { return Poll::Ready(()) };
+        let Some(task) = held.as_mut() else { return Poll::Ready(()) };
         let polled = Polled::begin(&self.work);
         let poll = task.as_mut().poll(context);
         drop(polled);
         if poll.is_ready() || self.tasks.is_closed.load(Ordering::SeqCst) {
-            let task = work.take();
-            drop(work);
+            let task = held.take();
+            drop(held);
             drop(task);
             return Poll::Ready(());
         }
@@ -160,7 +182,7 @@ impl Future for Shell {
 
 impl Drop for Shell {
     fn drop(&mut self) {
-        let task = self.work.try_lock().and_then(|mut work| work.take());
+        let task = self.work.try_take();
         drop(self.tasks.open.lock().try_remove(self.key));
         drop(task);
     }

@@ -3,6 +3,8 @@
 mod support;
 
 #[cfg(feature = "test-util")]
+mod background;
+#[cfg(feature = "test-util")]
 mod capacity;
 #[cfg(feature = "test-util")]
 mod changes;
