@@ -19,7 +19,7 @@ const KEPT: usize = 256;
 const REMEMBERED: usize = 1024;
 /// How long a value is left alone after the first attempt to renew it failed. Doubles with each.
 const FIRST_BACK_OFF: Duration = Duration::from_millis(100);
-/// It doubles up to this.
+/// It doubles up to this. When nobody has tried again for so long after it, the row of failures is over.
 const LONGEST_BACK_OFF: Duration = Duration::from_secs(60);
 
 /// A compute that is running for a key, or has failed.
@@ -44,6 +44,8 @@ struct Rest {
     failure: Option<(Failure, Tick)>,
     /// From when on the value may be renewed again.
     retry_at: Tick,
+    /// Until when it counts how many attempts have failed in a row.
+    end: Tick,
 }
 
 /// What a request finds of the computes for its key.
@@ -56,7 +58,8 @@ pub(super) enum Found<'a, F> {
 pub(super) struct Flights<K, F> {
     table: HashTable<Flight<K, F>>,
     last_generation: u64,
-    /// When those that have failed are forgotten. Others are in it too: those that were taken out.
+    /// When something of those that have failed is forgotten. Others are in it too: those that were
+    /// taken out.
     rests: BinaryHeap<Reverse<(Tick, u64, KeyHash)>>,
 }
 
@@ -173,7 +176,7 @@ impl<K, F> Flights<K, F> {
     /// Puts a flight back that has failed: those who ask are told until a given time, and if it was to
     /// renew a value at `renews_at`, the next attempt is put off.
     ///
-    /// Returns when it is forgotten.
+    /// Returns when the first of that is forgotten.
     pub(super) fn rest<V>(
         &mut self,
         flight: Flight<K, F>,
@@ -182,14 +185,16 @@ impl<K, F> Flights<K, F> {
         removed: &mut Leftovers<K, V>,
     ) -> Tick {
         let retry_at = renews_at.map_or(Tick::START, |now| now.after(flight.back_off()));
-        let end = failure.as_ref().map_or(retry_at, |(_, until)| retry_at.max(*until));
+        let end = renews_at.map_or(Tick::START, |_| retry_at.after(LONGEST_BACK_OFF));
         while self.rests.len() >= REMEMBERED {
-            self.forget_first(removed);
+            self.forget_first(Tick::NEVER, removed);
         }
-        self.rests.push(Reverse((end, flight.generation, flight.hash)));
+        let alarm = failure.as_ref().map_or(end, |(_, until)| *until);
+        self.rests.push(Reverse((alarm, flight.generation, flight.hash)));
         let failures = flight.failures.saturating_add(1);
-        self.add(Flight { state: State::Failed(Rest { failure, retry_at }), failures, ..flight });
-        end
+        let state = State::Failed(Rest { failure, retry_at, end });
+        self.add(Flight { state, failures, ..flight });
+        alarm
     }
 
     /// When the first failure is to be forgotten.
@@ -207,16 +212,27 @@ impl<K, F> Flights<K, F> {
     ) -> usize {
         let mut looks = 0;
         while looks < budget && self.next_alarm() <= now {
-            self.forget_first(removed);
+            self.forget_first(now, removed);
             looks += 1;
         }
         looks
     }
 
-    fn forget_first<V>(&mut self, removed: &mut Leftovers<K, V>) {
+    /// Forgets the first failure; how many there were in a row only if that is over by `now`.
+    fn forget_first<V>(&mut self, now: Tick, removed: &mut Leftovers<K, V>) {
         let Some(Reverse((_, generation, hash))) = self.rests.pop() else { return };
-        if let Some(flight) = self.end(hash, generation) {
-            flight.leave(removed);
+        if let Some(mut flight) = self.end(hash, generation) {
+            match &mut flight.state {
+                State::Failed(rest) if rest.end > now => {
+                    self.rests.push(Reverse((rest.end, generation, hash)));
+                    rest.failure
+                        .take()
+                        .into_iter()
+                        .for_each(|(failure, _)| removed.failure(failure));
+                    self.add(flight);
+                }
+                _ => flight.leave(removed),
+            }
         }
         if self.rests.is_empty() {
             self.rests = BinaryHeap::new();
