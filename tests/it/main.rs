@@ -26,8 +26,12 @@ mod model;
 mod operations;
 #[cfg(feature = "test-util")]
 mod panicking_code;
+#[cfg(feature = "test-util")]
+mod refreshes_written_over;
 mod runtimes;
 mod settings;
+#[cfg(feature = "test-util")]
+mod stale_values;
 mod statistics;
 #[cfg(feature = "test-util")]
 mod sweeper;
