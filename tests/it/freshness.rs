@@ -182,12 +182,12 @@ fn a_value_that_never_expires_is_renewed_too() {
 fn whichever_call_stores_a_value_it_grows_old() {
     type Store = fn(&Cache<u32, u32>);
     let stores: [Store; 6] = [
-        |cache| drop(cache.insert(1, 1)),
-        |cache| drop(cache.entry(1).insert(1)),
-        |cache| drop(cache.entry_ref(&1).ttl(60 * SECOND).insert(1)),
-        |cache| drop(cache.entry(1).or_insert(1)),
-        |cache| drop(ask(cache, 1).now_or_never()),
-        |cache| drop(cache.refresh(1, || async { 1 }).now_or_never()),
+        |cache| _ = cache.insert(1, 1),
+        |cache| _ = cache.entry(1).insert(1),
+        |cache| _ = cache.entry_ref(&1).ttl(60 * SECOND).insert(1),
+        |cache| _ = cache.entry(1).or_insert(1),
+        |cache| _ = ask(cache, 1).now_or_never(),
+        |cache| _ = cache.refresh(1, || async { 1 }).now_or_never(),
     ];
     in_virtual_time(async move |time| {
         for store in stores {
