@@ -1,7 +1,6 @@
 //! Flights: the computes that are running for keys of one shard, and those that failed lately.
 
-use std::cmp::Reverse;
-use std::collections::BinaryHeap;
+use std::collections::BTreeSet;
 use std::mem;
 use std::time::Duration;
 
@@ -48,6 +47,13 @@ struct Rest {
     end: Tick,
 }
 
+impl Rest {
+    /// When the first of it is forgotten.
+    fn alarm(&self) -> Tick {
+        self.failure.as_ref().map_or(self.end, |(_, until)| *until)
+    }
+}
+
 /// What a request finds of the computes for its key.
 pub(super) enum Found<'a, F> {
     Running(&'a F),
@@ -58,9 +64,8 @@ pub(super) enum Found<'a, F> {
 pub(super) struct Flights<K, F> {
     table: HashTable<Flight<K, F>>,
     last_generation: u64,
-    /// When something of those that have failed is forgotten. Others are in it too: those that were
-    /// taken out.
-    rests: BinaryHeap<Reverse<(Tick, u64, KeyHash)>>,
+    /// When something of each that has failed is forgotten; with its generation and hash.
+    rests: BTreeSet<(Tick, u64, KeyHash)>,
 }
 
 impl<K, F> Flight<K, F> {
@@ -96,13 +101,26 @@ impl<K, F> Flight<K, F> {
 
 impl<K, F> Flights<K, F> {
     pub(super) const fn new() -> Self {
-        Self { table: HashTable::new(), last_generation: 0, rests: BinaryHeap::new() }
+        Self { table: HashTable::new(), last_generation: 0, rests: BTreeSet::new() }
     }
 
-    /// How many computes are running.
+    /// Panics unless those that have failed are known by when they are forgotten. Returns how many
+    /// computes are running.
     #[cfg(any(test, feature = "test-util"))]
-    pub(super) fn running(&self) -> usize {
-        self.table.iter().filter(|flight| matches!(flight.state, State::Running(_))).count()
+    pub(super) fn validate(&self) -> usize {
+        let mut running = 0;
+        for flight in &self.table {
+            match &flight.state {
+                State::Running(_) => running += 1,
+                State::Failed(rest) => {
+                    let known = (rest.alarm(), flight.generation, flight.hash);
+                    assert!(self.rests.contains(&known), "a failure is forgotten in the end");
+                }
+            }
+        }
+        assert_eq!(running + self.rests.len(), self.table.len(), "no other is to be forgotten");
+        assert!(self.rests.len() <= REMEMBERED, "few are remembered");
+        running
     }
 
     #[inline]
@@ -189,10 +207,11 @@ impl<K, F> Flights<K, F> {
         while self.rests.len() >= REMEMBERED {
             self.forget_first(Tick::NEVER, removed);
         }
-        let alarm = failure.as_ref().map_or(end, |(_, until)| *until);
-        self.rests.push(Reverse((alarm, flight.generation, flight.hash)));
+        let rest = Rest { failure, retry_at, end };
+        let alarm = rest.alarm();
+        self.rests.insert((alarm, flight.generation, flight.hash));
         let failures = flight.failures.saturating_add(1);
-        let state = State::Failed(Rest { failure, retry_at, end });
+        let state = State::Failed(rest);
         self.add(Flight { state, failures, ..flight });
         alarm
     }
@@ -200,7 +219,7 @@ impl<K, F> Flights<K, F> {
     /// When the first failure is to be forgotten.
     #[inline]
     pub(super) fn next_alarm(&self) -> Tick {
-        self.rests.peek().map_or(Tick::NEVER, |Reverse((end, ..))| *end)
+        self.rests.first().map_or(Tick::NEVER, |(alarm, ..)| *alarm)
     }
 
     /// Forgets the failures whose time is over; at most `budget` of them. Tells how many were looked at.
@@ -220,22 +239,15 @@ impl<K, F> Flights<K, F> {
 
     /// Forgets the first failure; how many there were in a row only if that is over by `now`.
     fn forget_first<V>(&mut self, now: Tick, removed: &mut Leftovers<K, V>) {
-        let Some(Reverse((_, generation, hash))) = self.rests.pop() else { return };
-        if let Some(mut flight) = self.end(hash, generation) {
-            match &mut flight.state {
-                State::Failed(rest) if rest.end > now => {
-                    self.rests.push(Reverse((rest.end, generation, hash)));
-                    rest.failure
-                        .take()
-                        .into_iter()
-                        .for_each(|(failure, _)| removed.failure(failure));
-                    self.add(flight);
-                }
-                _ => flight.leave(removed),
+        let Some((_, generation, hash)) = self.rests.pop_first() else { return };
+        let Some(mut flight) = self.end(hash, generation) else { return };
+        match &mut flight.state {
+            State::Failed(rest) if rest.end > now => {
+                rest.failure.take().into_iter().for_each(|(failure, _)| removed.failure(failure));
+                self.rests.insert((rest.end, generation, hash));
+                self.add(flight);
             }
-        }
-        if self.rests.is_empty() {
-            self.rests = BinaryHeap::new();
+            _ => flight.leave(removed),
         }
     }
 
@@ -250,7 +262,11 @@ impl<K, F> Flights<K, F> {
         removed: &mut Leftovers<K, V>,
     ) -> u32 {
         let Some(flight) = self.take_key(hash, key) else { return 0 };
-        let failures = if let State::Failed(_) = flight.state { flight.failures } else { 0 };
+        let mut failures = 0;
+        if let State::Failed(rest) = &flight.state {
+            self.rests.remove(&(rest.alarm(), flight.generation, flight.hash));
+            failures = flight.failures;
+        }
         flight.leave(removed);
         failures
     }
@@ -278,10 +294,12 @@ impl<K, F> Flights<K, F> {
         }
     }
 
-    /// Drops every key, also when some of them panic.
+    /// Drops every key and every failure, also when some of them panic.
     pub(super) fn drop_contents(&mut self, postponed: &mut Postponed) {
-        let flights = mem::take(&mut self.table).into_iter();
-        flights.for_each(|flight| postponed.run(|| drop(flight)));
+        for Flight { key, state, .. } in mem::take(&mut self.table) {
+            postponed.run(|| drop(key));
+            postponed.run(|| drop(state));
+        }
     }
 
     #[inline]
