@@ -11,6 +11,8 @@ mod corners;
 mod early_refresh;
 #[cfg(feature = "test-util")]
 mod expiry;
+#[cfg(feature = "test-util")]
+mod failures_remembered;
 mod flights;
 mod flights_cancelled;
 mod flights_recursive;
