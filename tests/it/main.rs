@@ -22,12 +22,16 @@ mod footprint;
 mod freshness;
 mod hostile_code;
 #[cfg(feature = "test-util")]
+mod keeping;
+#[cfg(feature = "test-util")]
 mod manual;
 #[cfg(feature = "test-util")]
 mod model;
 mod operations;
 #[cfg(feature = "test-util")]
 mod panicking_code;
+#[cfg(feature = "test-util")]
+mod refreshes_cancelled;
 #[cfg(feature = "test-util")]
 mod refreshes_written_over;
 mod runtimes;
