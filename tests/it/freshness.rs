@@ -489,3 +489,30 @@ fn a_compute_that_asks_for_the_key_it_renews_gets_the_value_that_is_there() {
         check(&cache, 0);
     });
 }
+
+#[test]
+fn a_refresh_that_a_compute_sets_off_needs_a_permit_of_its_own() {
+    in_virtual_time(async |time| {
+        let builder = time.builder().refresh_after(SECOND).max_concurrent_computes(1);
+        let cache: Cache<u32, u32> = builder.build().unwrap();
+        cache.insert(1, 1);
+        time.advance(SECOND).await;
+        let gate = Gate::new();
+        let (own, passed) = (cache.clone(), gate.passed());
+        let compute = || async move {
+            let value = ask(&own, 2).await;
+            passed.await;
+            value + 10
+        };
+        let mut outer = cache.get_or_compute(2, compute).boxed();
+        assert!(poll_once(&mut outer).is_none());
+        time.advance(Duration::ZERO).await;
+        assert_eq!(cache.get(&1), Some(1), "nobody waits for it, so it waits for its turn");
+        check(&cache, 2);
+        gate.open();
+        assert_eq!(outer.await, 11);
+        time.advance(Duration::ZERO).await;
+        assert_eq!(cache.get(&1), Some(2));
+        check(&cache, 0);
+    });
+}
