@@ -30,6 +30,7 @@ mod model;
 mod operations;
 #[cfg(feature = "test-util")]
 mod panicking_code;
+mod refreshes;
 #[cfg(feature = "test-util")]
 mod refreshes_cancelled;
 #[cfg(feature = "test-util")]
