@@ -52,7 +52,7 @@ fn without_the_setting_none_is_renewed() {
         for beta in [0.0, -0.0] {
             let cache = new_cache(&time, beta);
             fill(&cache, &time, 10 * SECOND).await;
-            time.advance(TTL - Duration::from_nanos(1)).await;
+            time.advance(TTL.saturating_sub(Duration::from_nanos(1))).await;
             assert!(share_renewed(&cache, &time).await <= 0.0);
         }
     });
@@ -80,7 +80,7 @@ fn what_was_inserted_is_never_renewed() {
             cache.insert(key, key);
         }
         assert!(share_renewed(&cache, &time).await <= 0.0);
-        time.advance(TTL - Duration::from_nanos(1)).await;
+        time.advance(TTL.saturating_sub(Duration::from_nanos(1))).await;
         assert!(share_renewed(&cache, &time).await <= 0.0);
     });
 }
@@ -90,7 +90,7 @@ fn what_took_no_time_or_never_expires_is_not_renewed() {
     in_virtual_time(async |time| {
         let cache = new_cache(&time, f64::MAX);
         fill(&cache, &time, Duration::ZERO).await;
-        time.advance(TTL - Duration::from_nanos(1)).await;
+        time.advance(TTL.saturating_sub(Duration::from_nanos(1))).await;
         assert!(share_renewed(&cache, &time).await <= 0.0);
         let endless: Cache<u32, u32> =
             time.builder().early_refresh(f64::MAX).build().expect("valid settings");
@@ -113,7 +113,7 @@ fn the_chance_is_that_of_the_paper() {
         ] {
             let cache = new_cache(&time, beta);
             fill(&cache, &time, Duration::from_secs_f64(cost)).await;
-            time.advance(TTL - Duration::from_secs_f64(left)).await;
+            time.advance(TTL.saturating_sub(Duration::from_secs_f64(left))).await;
             let expected = (-left / (cost * beta)).exp();
             let share = share_renewed(&cache, &time).await;
             let deviation = (expected * (1.0 - expected) / f64::from(KEYS)).sqrt();

@@ -61,7 +61,7 @@ fn all_are_told_the_same_error_for_as_long_as_it_is_remembered() {
         let (leads, joins) = (failed(leads.await), joins.await);
         assert!(Arc::ptr_eq(&leads, &joins));
         // From the end of the compute on.
-        time.advance(10 * SECOND - MILLISECOND).await;
+        time.advance((10 * SECOND).saturating_sub(MILLISECOND)).await;
         for _ in 0..10 {
             assert!(Arc::ptr_eq(&leads, &told(&cache, 1).await));
         }
@@ -77,7 +77,7 @@ fn all_are_told_the_same_error_for_as_long_as_it_is_remembered() {
 #[test]
 fn without_the_setting_none_is_remembered() {
     on_every_runtime(async |host| {
-        let cache: Cache<u32, u32> = host.builder().build().unwrap();
+        let cache: Cache<u32, u32> = host.builder().build().expect("valid settings");
         let error = forget_about(&cache, 1).await;
         assert!(error.upgrade().is_none());
         fail(&cache, 1).await;
@@ -109,7 +109,8 @@ fn panics_and_late_computes_are_not_remembered() {
 #[test]
 fn a_caller_with_another_error_type_computes_for_itself() {
     on_every_runtime(async |host| {
-        let cache: Cache<u32, u32> = host.builder().error_ttl(3600 * SECOND).build().unwrap();
+        let cache: Cache<u32, u32> =
+            host.builder().error_ttl(3600 * SECOND).build().expect("valid settings");
         let first = fail(&cache, 1).await;
         assert!(Arc::ptr_eq(&first, &told(&cache, 1).await));
         let other = cache.try_get_or_compute(1, || async { Err("other") }).await;
@@ -144,7 +145,8 @@ fn whatever_writes_the_key_makes_the_failure_forgotten() {
     ];
     on_every_runtime(async move |host| {
         for write in writes {
-            let cache: Cache<u32, u32> = host.builder().error_ttl(3600 * SECOND).build().unwrap();
+            let cache: Cache<u32, u32> =
+                host.builder().error_ttl(3600 * SECOND).build().expect("valid settings");
             let (error, other) = (forget_about(&cache, 1).await, forget_about(&cache, 2).await);
             assert!(error.upgrade().is_some() && other.upgrade().is_some());
             write(&cache);
@@ -159,7 +161,8 @@ fn whatever_writes_the_key_makes_the_failure_forgotten() {
 #[test]
 fn what_writes_nothing_leaves_a_failure_remembered() {
     on_every_runtime(async |host| {
-        let cache: Cache<u32, u32> = host.builder().error_ttl(3600 * SECOND).build().unwrap();
+        let cache: Cache<u32, u32> =
+            host.builder().error_ttl(3600 * SECOND).build().expect("valid settings");
         let error = fail(&cache, 1).await;
         assert_eq!((cache.get(&1), cache.peek(&1), cache.contains_key(&1)), (None, None, false));
         assert_eq!(cache.remove_if(&1, |_| true), None);
@@ -177,7 +180,7 @@ fn a_refresh_computes_again_and_its_failure_is_remembered_too() {
         time.advance(5 * SECOND).await;
         let second = failed(cache.try_refresh(1, || async { Err::<u32, _>(Down(2)) }).await);
         assert_eq!((&*first, &*second), (&Down(1), &Down(2)));
-        time.advance(10 * SECOND - MILLISECOND).await;
+        time.advance((10 * SECOND).saturating_sub(MILLISECOND)).await;
         assert!(Arc::ptr_eq(&second, &told(&cache, 1).await));
         time.advance(MILLISECOND).await;
         fail(&cache, 1).await;
@@ -193,7 +196,8 @@ fn a_refresh_computes_again_and_its_failure_is_remembered_too() {
 fn a_failed_refresh_is_told_when_the_value_is_gone() {
     in_virtual_time(async |time| {
         let builder = time.builder().ttl(5 * SECOND).refresh_after(SECOND);
-        let cache: Cache<u32, u32> = builder.error_ttl(10 * SECOND).build().unwrap();
+        let cache: Cache<u32, u32> =
+            builder.error_ttl(10 * SECOND).build().expect("valid settings");
         cache.insert(1, 1);
         time.advance(SECOND).await;
         let failing = || async { Err(Down(1)) };
@@ -209,7 +213,8 @@ fn a_failed_refresh_is_told_when_the_value_is_gone() {
 fn a_stale_value_stands_in_for_a_failure_that_is_remembered() {
     in_virtual_time(async |time| {
         let builder = time.builder().ttl(5 * SECOND).stale_if_error(8 * SECOND);
-        let cache: Cache<u32, u32> = builder.error_ttl(10 * SECOND).build().unwrap();
+        let cache: Cache<u32, u32> =
+            builder.error_ttl(10 * SECOND).build().expect("valid settings");
         cache.insert(1, 1);
         time.advance(5 * SECOND).await;
         for _ in 0..3 {
@@ -236,7 +241,7 @@ fn failures_are_freed_in_the_background_when_their_time_is_over() {
             if let Some(age) = refresh_after {
                 builder = builder.refresh_after(age);
             }
-            let cache: Cache<u32, u32> = builder.build().unwrap();
+            let cache: Cache<u32, u32> = builder.build().expect("valid settings");
             let mut errors = Vec::new();
             for key in 0..500 {
                 if refresh_after.is_some() {
@@ -245,7 +250,7 @@ fn failures_are_freed_in_the_background_when_their_time_is_over() {
                 let refresh = cache.try_refresh(key, || async move { Err::<u32, _>(Down(key)) });
                 errors.push(Arc::downgrade(&failed(refresh.await)));
             }
-            time.advance(10 * SECOND - MILLISECOND).await;
+            time.advance((10 * SECOND).saturating_sub(MILLISECOND)).await;
             assert!(errors.iter().all(|error| error.upgrade().is_some()));
             time.advance(MILLISECOND).await;
             assert!(errors.iter().all(|error| error.upgrade().is_none()));
@@ -262,7 +267,7 @@ fn without_a_runtime_a_cleanup_frees_them_and_so_do_writes() {
         cache.close().await;
         let errors = join_all((0..500).map(|key| forget_about(&cache, key))).await;
         let held = || errors.iter().filter(|error| error.upgrade().is_some()).count();
-        time.advance(10 * SECOND - MILLISECOND).await;
+        time.advance((10 * SECOND).saturating_sub(MILLISECOND)).await;
         assert_eq!((cache.cleanup(), held()), (0, 500));
         time.advance(MILLISECOND).await;
         assert_eq!(held(), 500);
@@ -280,7 +285,8 @@ fn without_a_runtime_a_cleanup_frees_them_and_so_do_writes() {
 #[test]
 fn failures_without_end_stay_until_they_are_cleared_or_the_cache_goes() {
     in_virtual_time(async |time| {
-        let cache: Cache<u32, u32> = time.builder().error_ttl(Duration::MAX).build().unwrap();
+        let cache: Cache<u32, u32> =
+            time.builder().error_ttl(Duration::MAX).build().expect("valid settings");
         let error = forget_about(&cache, 1).await;
         time.advance(1_000_000 * SECOND).await;
         cache.cleanup();
@@ -300,7 +306,7 @@ fn no_more_are_remembered_than_fit() {
         // In one shard, and in some.
         for max_size in [100, 100_000] {
             let builder = time.builder().max_size(max_size).error_ttl(3600 * SECOND);
-            let cache: Cache<u32, u32> = builder.build().unwrap();
+            let cache: Cache<u32, u32> = builder.build().expect("valid settings");
             let mut errors = Vec::new();
             for key in 0..20_000 {
                 errors.push(forget_about(&cache, key).await);
@@ -323,7 +329,7 @@ fn no_more_are_remembered_than_fit() {
 fn a_key_that_fails_again_and_again_takes_one_place() {
     on_every_runtime(async |host| {
         let builder = host.builder().max_size(10).error_ttl(3600 * SECOND);
-        let cache: Cache<u32, u32> = builder.build().unwrap();
+        let cache: Cache<u32, u32> = builder.build().expect("valid settings");
         let other = forget_about(&cache, 2).await;
         for _ in 0..2 * REMEMBERED {
             let failing = cache.try_refresh(1, || async { Err::<u32, _>(Down(1)) });

@@ -25,8 +25,12 @@ async fn ask_in_vain(cache: &Cache<u32, u32>) -> Result<u32, ComputeError<&'stat
 #[test]
 fn an_old_value_is_renewed_in_the_background() {
     in_virtual_time(async |time| {
-        let cache: Cache<u32, u32> =
-            time.builder().ttl(60 * SECOND).refresh_after(10 * SECOND).build().unwrap();
+        let cache: Cache<u32, u32> = time
+            .builder()
+            .ttl(60 * SECOND)
+            .refresh_after(10 * SECOND)
+            .build()
+            .expect("valid settings");
         cache.insert(1, 1);
         time.advance(9 * SECOND).await;
         assert_eq!(cache.get_or_compute(1, || async { unreachable!() }).await, 1);
@@ -43,8 +47,12 @@ fn an_old_value_is_renewed_in_the_background() {
 #[test]
 fn a_stale_value_is_handed_out_while_it_is_renewed() {
     in_virtual_time(async |time| {
-        let cache: Cache<u32, u32> =
-            time.builder().ttl(10 * SECOND).stale_while_revalidate(5 * SECOND).build().unwrap();
+        let cache: Cache<u32, u32> = time
+            .builder()
+            .ttl(10 * SECOND)
+            .stale_while_revalidate(5 * SECOND)
+            .build()
+            .expect("valid settings");
         cache.insert(1, 1);
         time.advance(12 * SECOND).await;
         assert_eq!(cache.get(&1), None);
@@ -73,8 +81,11 @@ fn a_stale_value_is_handed_out_while_it_is_renewed() {
 
 #[test]
 fn without_a_runtime_the_call_renews_itself() {
-    let cache: Cache<u32, u32> =
-        Cache::builder().ttl(Duration::ZERO).stale_while_revalidate(60 * SECOND).build().unwrap();
+    let cache: Cache<u32, u32> = Cache::builder()
+        .ttl(Duration::ZERO)
+        .stale_while_revalidate(60 * SECOND)
+        .build()
+        .expect("valid settings");
     futures::executor::block_on(async {
         cache.insert(1, 1);
         assert_eq!(cache.get_or_compute(1, || async { 2 }).await, 2);
@@ -87,8 +98,12 @@ fn without_a_runtime_the_call_renews_itself() {
 #[test]
 fn a_stale_value_stands_in_for_a_failure() {
     in_virtual_time(async |time| {
-        let cache: Cache<u32, u32> =
-            time.builder().ttl(10 * SECOND).stale_if_error(60 * SECOND).build().unwrap();
+        let cache: Cache<u32, u32> = time
+            .builder()
+            .ttl(10 * SECOND)
+            .stale_if_error(60 * SECOND)
+            .build()
+            .expect("valid settings");
         cache.insert(1, 1);
         time.advance(20 * SECOND).await;
         let value = cache.try_get_or_compute(1, || async { Err::<u32, _>("down") }).await;
@@ -103,13 +118,14 @@ fn a_stale_value_stands_in_for_a_failure() {
 #[test]
 fn failures_are_remembered() {
     in_virtual_time(async |time| {
-        let cache: Cache<u32, u32> = time.builder().error_ttl(10 * SECOND).build().unwrap();
+        let cache: Cache<u32, u32> =
+            time.builder().error_ttl(10 * SECOND).build().expect("valid settings");
         let calls = AtomicU32::new(0);
         let ask = || {
             calls.fetch_add(1, Ordering::Relaxed);
             cache.try_get_or_compute(1, || async { Err::<u32, _>("down") })
         };
-        let (first, second) = (ask().await.unwrap_err(), ask().await.unwrap_err());
+        let (first, second) = (ask().await.expect_err("down"), ask().await.expect_err("down"));
         let (ComputeError::Failed(first), ComputeError::Failed(second)) = (first, second) else {
             panic!("both failed");
         };
@@ -128,7 +144,8 @@ fn failures_are_remembered() {
 #[test]
 fn a_compute_that_takes_too_long_is_given_up() {
     in_virtual_time(async |time| {
-        let cache: Cache<u32, u32> = time.builder().compute_timeout(5 * SECOND).build().unwrap();
+        let cache: Cache<u32, u32> =
+            time.builder().compute_timeout(5 * SECOND).build().expect("valid settings");
         let mut hung = Box::pin(cache.try_get_or_compute(1, || async {
             std::future::pending::<()>().await;
             Ok::<u32, ()>(1)
@@ -145,15 +162,19 @@ fn a_compute_that_takes_too_long_is_given_up() {
 #[test]
 fn a_renewed_value_begins_a_new_time_to_live() {
     in_virtual_time(async |time| {
-        let cache: Cache<u32, u32> =
-            time.builder().ttl(60 * SECOND).refresh_after(10 * SECOND).build().unwrap();
+        let cache: Cache<u32, u32> = time
+            .builder()
+            .ttl(60 * SECOND)
+            .refresh_after(10 * SECOND)
+            .build()
+            .expect("valid settings");
         cache.insert(1, 1);
         time.advance(50 * SECOND).await;
         assert_eq!(ask(&cache, 2).await, 1);
         time.advance(Duration::ZERO).await;
         time.advance(9 * SECOND).await;
         assert_eq!(ask(&cache, 3).await, 2, "not old yet");
-        time.advance(51 * SECOND - MILLISECOND).await;
+        time.advance((51 * SECOND).saturating_sub(MILLISECOND)).await;
         assert_eq!(cache.get(&1), Some(2));
         time.advance(MILLISECOND).await;
         assert_eq!(cache.get(&1), None);
@@ -165,10 +186,11 @@ fn a_renewed_value_begins_a_new_time_to_live() {
 #[test]
 fn a_value_that_never_expires_is_renewed_too() {
     in_virtual_time(async |time| {
-        let cache: Cache<u32, u32> = time.builder().refresh_after(10 * SECOND).build().unwrap();
+        let cache: Cache<u32, u32> =
+            time.builder().refresh_after(10 * SECOND).build().expect("valid settings");
         cache.insert(1, 1);
         for round in 1..10 {
-            time.advance(10 * SECOND - MILLISECOND).await;
+            time.advance((10 * SECOND).saturating_sub(MILLISECOND)).await;
             assert_eq!(ask(&cache, 0).await, round);
             time.advance(MILLISECOND).await;
             assert_eq!(ask(&cache, round + 1).await, round);
@@ -191,7 +213,8 @@ fn whichever_call_stores_a_value_it_grows_old() {
     ];
     in_virtual_time(async move |time| {
         for store in stores {
-            let cache: Cache<u32, u32> = time.builder().refresh_after(10 * SECOND).build().unwrap();
+            let cache: Cache<u32, u32> =
+                time.builder().refresh_after(10 * SECOND).build().expect("valid settings");
             // Written twice, to be sure that the age is that of the second value.
             cache.insert(1, 0);
             time.advance(7 * SECOND).await;
@@ -212,7 +235,7 @@ fn whichever_call_stores_a_value_it_grows_old() {
 fn calls_that_do_not_compute_renew_nothing() {
     in_virtual_time(async |time| {
         let builder = time.builder().ttl(60 * SECOND).refresh_after(SECOND);
-        let cache: Cache<u32, u32> = builder.early_refresh(1e9).build().unwrap();
+        let cache: Cache<u32, u32> = builder.early_refresh(1e9).build().expect("valid settings");
         cache.get_or_compute(1, || async { 1 }).await;
         time.advance(59 * SECOND).await;
         assert_eq!((cache.get(&1), cache.peek(&1)), (Some(1), Some(1)));
@@ -229,7 +252,8 @@ fn calls_that_do_not_compute_renew_nothing() {
 fn one_refresh_of_a_key_runs_at_a_time() {
     in_virtual_time(async |time| {
         let builder = time.builder().ttl(60 * SECOND).refresh_after(10 * SECOND);
-        let cache: Cache<u32, u32> = builder.stale_while_revalidate(60 * SECOND).build().unwrap();
+        let cache: Cache<u32, u32> =
+            builder.stale_while_revalidate(60 * SECOND).build().expect("valid settings");
         cache.insert(1, 1);
         time.advance(10 * SECOND).await;
         let gate = Gate::new();
@@ -262,7 +286,8 @@ fn one_refresh_of_a_key_runs_at_a_time() {
 fn no_automatic_refresh_begins_beside_an_explicit_one() {
     on_every_runtime(async |host| {
         let builder = host.builder().ttl(Duration::ZERO);
-        let cache: Cache<u32, u32> = builder.stale_while_revalidate(3600 * SECOND).build().unwrap();
+        let cache: Cache<u32, u32> =
+            builder.stale_while_revalidate(3600 * SECOND).build().expect("valid settings");
         cache.insert(1, 1);
         let gate = Gate::new();
         let passed = gate.passed();
@@ -280,7 +305,8 @@ fn no_automatic_refresh_begins_beside_an_explicit_one() {
 #[test]
 fn each_key_is_renewed_for_itself() {
     in_virtual_time(async |time| {
-        let cache: Cache<u32, u32> = time.builder().refresh_after(10 * SECOND).build().unwrap();
+        let cache: Cache<u32, u32> =
+            time.builder().refresh_after(10 * SECOND).build().expect("valid settings");
         for key in 0..1_000 {
             cache.insert(key, key);
         }
@@ -298,8 +324,12 @@ fn each_key_is_renewed_for_itself() {
 #[test]
 fn a_failed_refresh_leaves_the_value_and_its_deadline() {
     in_virtual_time(async |time| {
-        let cache: Cache<u32, u32> =
-            time.builder().ttl(60 * SECOND).refresh_after(10 * SECOND).build().unwrap();
+        let cache: Cache<u32, u32> = time
+            .builder()
+            .ttl(60 * SECOND)
+            .refresh_after(10 * SECOND)
+            .build()
+            .expect("valid settings");
         cache.insert(1, 1);
         time.advance(50 * SECOND).await;
         assert_eq!(ask_in_vain(&cache).await, Ok(1));
@@ -309,7 +339,7 @@ fn a_failed_refresh_leaves_the_value_and_its_deadline() {
         let explicit = cache.try_refresh(1, || async { Err::<u32, _>("down") }).await;
         assert_eq!(explicit, Err(ComputeError::Failed(Arc::new("down"))));
         assert_eq!(cache.get(&1), Some(1));
-        time.advance(8 * SECOND - MILLISECOND).await;
+        time.advance((8 * SECOND).saturating_sub(MILLISECOND)).await;
         assert_eq!(cache.get(&1), Some(1));
         time.advance(MILLISECOND).await;
         assert_eq!(cache.get(&1), None);
@@ -330,7 +360,8 @@ fn the_next_attempt_is_put_off_by_a_time_that_doubles() {
     in_virtual_time(async |time| {
         // With others, whose failures are tidied away meanwhile.
         for others in [0, 50] {
-            let cache: Cache<u32, u32> = time.builder().refresh_after(10 * SECOND).build().unwrap();
+            let cache: Cache<u32, u32> =
+                time.builder().refresh_after(10 * SECOND).build().expect("valid settings");
             for key in 1..=1 + others {
                 cache.insert(key, 1);
             }
@@ -344,7 +375,7 @@ fn the_next_attempt_is_put_off_by_a_time_that_doubles() {
                 time.advance(Duration::ZERO).await;
                 let begun = cache.stats().computes;
                 assert_eq!(begun, before + u64::from(1 + others), "attempt {failures}");
-                time.advance(back_off(failures) - MILLISECOND).await;
+                time.advance(back_off(failures).saturating_sub(MILLISECOND)).await;
                 assert_eq!(ask_in_vain(&cache).await, Ok(1));
                 assert_eq!(cache.stats().computes, begun, "too early after {failures}");
                 time.advance(MILLISECOND).await;
@@ -356,7 +387,8 @@ fn the_next_attempt_is_put_off_by_a_time_that_doubles() {
 #[test]
 fn a_success_ends_a_row_of_failures() {
     in_virtual_time(async |time| {
-        let cache: Cache<u32, u32> = time.builder().refresh_after(10 * SECOND).build().unwrap();
+        let cache: Cache<u32, u32> =
+            time.builder().refresh_after(10 * SECOND).build().expect("valid settings");
         cache.insert(1, 1);
         for _ in 0..2 {
             time.advance(10 * SECOND).await;
@@ -388,7 +420,8 @@ fn a_success_ends_a_row_of_failures() {
 #[test]
 fn a_refresh_that_is_asked_for_is_not_put_off() {
     in_virtual_time(async |time| {
-        let cache: Cache<u32, u32> = time.builder().refresh_after(10 * SECOND).build().unwrap();
+        let cache: Cache<u32, u32> =
+            time.builder().refresh_after(10 * SECOND).build().expect("valid settings");
         cache.insert(1, 1);
         time.advance(10 * SECOND).await;
         for _ in 0..5 {
@@ -410,7 +443,7 @@ fn attempts_are_put_off_also_without_a_runtime() {
             .ttl(Duration::ZERO)
             .stale_while_revalidate(3600 * SECOND)
             .build()
-            .unwrap();
+            .expect("valid settings");
         cache.insert(1, 1);
         let begun = Instant::now();
         let mut attempts = 0;
@@ -428,7 +461,8 @@ fn attempts_are_put_off_also_without_a_runtime() {
 fn a_closed_cache_renews_inside_the_call() {
     in_virtual_time(async |time| {
         let builder = time.builder().ttl(60 * SECOND).refresh_after(10 * SECOND);
-        let cache: Cache<u32, u32> = builder.stale_while_revalidate(60 * SECOND).build().unwrap();
+        let cache: Cache<u32, u32> =
+            builder.stale_while_revalidate(60 * SECOND).build().expect("valid settings");
         cache.close().await;
         cache.insert(1, 1);
         time.advance(10 * SECOND).await;
@@ -454,7 +488,8 @@ fn a_closed_cache_renews_inside_the_call() {
 fn others_get_the_value_that_is_there_while_a_call_renews_it() {
     in_virtual_time(async |time| {
         let builder = time.builder().ttl(60 * SECOND).refresh_after(10 * SECOND);
-        let cache: Cache<u32, u32> = builder.stale_while_revalidate(60 * SECOND).build().unwrap();
+        let cache: Cache<u32, u32> =
+            builder.stale_while_revalidate(60 * SECOND).build().expect("valid settings");
         cache.close().await;
         cache.insert(1, 1);
         time.advance(10 * SECOND).await;
@@ -476,7 +511,8 @@ fn others_get_the_value_that_is_there_while_a_call_renews_it() {
 fn a_compute_that_asks_for_the_key_it_renews_gets_the_value_that_is_there() {
     on_every_runtime(async |host| {
         let builder = host.builder().ttl(Duration::ZERO);
-        let cache: Cache<u32, u32> = builder.stale_while_revalidate(3600 * SECOND).build().unwrap();
+        let cache: Cache<u32, u32> =
+            builder.stale_while_revalidate(3600 * SECOND).build().expect("valid settings");
         cache.insert(1, 1);
         let own = cache.clone();
         let compute = || async move { ask(&own, 0).await + 1 };
@@ -494,7 +530,7 @@ fn a_compute_that_asks_for_the_key_it_renews_gets_the_value_that_is_there() {
 fn a_refresh_that_a_compute_sets_off_needs_a_permit_of_its_own() {
     in_virtual_time(async |time| {
         let builder = time.builder().refresh_after(SECOND).max_concurrent_computes(1);
-        let cache: Cache<u32, u32> = builder.build().unwrap();
+        let cache: Cache<u32, u32> = builder.build().expect("valid settings");
         cache.insert(1, 1);
         time.advance(SECOND).await;
         let gate = Gate::new();

@@ -16,7 +16,7 @@ const HOUR: Duration = Duration::from_secs(3600);
 #[test]
 fn a_value_is_stored_only_if_it_is_to_be_kept() {
     on_every_runtime(async |host| {
-        let cache: Cache<u32, u32> = host.builder().build().unwrap();
+        let cache: Cache<u32, u32> = host.builder().build().expect("valid settings");
         let ask = async |value: u32| {
             let entry = cache.entry(1).keep_if(|value| value % 2 == 0);
             entry.get_or_compute(|| async move { value }).await
@@ -37,7 +37,8 @@ fn a_new_value_that_is_not_kept_leaves_the_one_that_was_there() {
     in_virtual_time(async |time| {
         let builder = time.builder().ttl(10 * SECOND).refresh_after(SECOND);
         let builder = builder.stale_while_revalidate(10 * SECOND);
-        let cache: Cache<u32, u32> = builder.stale_if_error(20 * SECOND).build().unwrap();
+        let cache: Cache<u32, u32> =
+            builder.stale_if_error(20 * SECOND).build().expect("valid settings");
         cache.insert(1, 1);
         let never = || cache.entry_ref(&1).keep_if(|_| false);
         assert_eq!(never().refresh(|| async { 2 }).await, 2);
@@ -64,7 +65,7 @@ fn a_new_value_that_is_not_kept_leaves_the_one_that_was_there() {
 #[test]
 fn what_is_not_kept_does_not_make_a_flight_forgotten() {
     on_every_runtime(async |host| {
-        let cache: Cache<u32, u32> = host.builder().build().unwrap();
+        let cache: Cache<u32, u32> = host.builder().build().expect("valid settings");
         let gate = Gate::new();
         let passed = gate.passed();
         let mut caller = cache.get_or_compute(1, || passed.map(|()| 10)).boxed();
@@ -81,7 +82,7 @@ fn what_is_not_kept_does_not_make_a_flight_forgotten() {
 #[test]
 fn the_options_of_who_leads_hold_and_those_of_others_are_not_asked() {
     on_every_runtime(async |host| {
-        let cache: Cache<u32, u32> = host.builder().build().unwrap();
+        let cache: Cache<u32, u32> = host.builder().build().expect("valid settings");
         let gate = Gate::new();
         let passed = gate.passed();
         let asked = Arc::new(AtomicU32::new(0));
@@ -110,7 +111,7 @@ fn the_options_of_who_leads_hold_and_those_of_others_are_not_asked() {
 #[test]
 fn a_value_that_is_not_kept_is_not_asked_how_long_it_lives() {
     on_every_runtime(async |host| {
-        let cache: Cache<u32, u32> = host.builder().build().unwrap();
+        let cache: Cache<u32, u32> = host.builder().build().expect("valid settings");
         let entry = || cache.entry(1).ttl_with(|_| unreachable!()).keep_if(|_| false);
         assert_eq!(entry().get_or_compute(|| async { 1 }).await, 1);
         assert_eq!(entry().insert(1), None);
@@ -129,7 +130,7 @@ fn a_panic_of_a_deciding_closure_is_told_to_all_who_wait() {
     on_every_runtime(async |host| {
         for which in [Which::KeepIf, Which::TtlWith] {
             let builder = host.builder().error_ttl(HOUR);
-            let cache: Cache<u32, u32> = builder.build().unwrap();
+            let cache: Cache<u32, u32> = builder.build().expect("valid settings");
             cache.insert(1, 1);
             let gate = Gate::new();
             let passed = gate.passed();
@@ -160,7 +161,8 @@ fn a_panic_of_a_deciding_closure_is_told_to_all_who_wait() {
 #[test]
 fn what_is_absent_may_be_remembered_for_another_time() {
     in_virtual_time(async |time| {
-        let cache: Cache<&str, Option<u32>> = time.builder().ttl(60 * SECOND).build().unwrap();
+        let cache: Cache<&str, Option<u32>> =
+            time.builder().ttl(60 * SECOND).build().expect("valid settings");
         let find = async |key, answer: Option<u32>| {
             let ttl = |found: &Option<u32>| if found.is_some() { 60 * SECOND } else { SECOND };
             cache.entry(key).ttl_with(ttl).get_or_compute(|| async move { answer }).await
@@ -183,7 +185,8 @@ fn what_is_absent_may_be_remembered_for_another_time() {
 fn what_is_absent_may_be_renewed_and_stand_in_like_any_value() {
     in_virtual_time(async |time| {
         let builder = time.builder().ttl(60 * SECOND).stale_while_revalidate(10 * SECOND);
-        let cache: Cache<u32, Option<u32>> = builder.stale_if_error(60 * SECOND).build().unwrap();
+        let cache: Cache<u32, Option<u32>> =
+            builder.stale_if_error(60 * SECOND).build().expect("valid settings");
         let find = async |answer: Result<Option<u32>, &'static str>| {
             let ttl = |found: &Option<u32>| if found.is_some() { 60 * SECOND } else { SECOND };
             let found = cache.entry(1).ttl_with(ttl).try_get_or_compute(|| async move { answer });
@@ -212,7 +215,7 @@ fn the_options_of_the_call_that_renews_hold_for_the_new_value() {
     in_virtual_time(async |time| {
         for is_closed in [false, true] {
             let builder = time.builder().ttl(60 * SECOND).refresh_after(10 * SECOND);
-            let cache: Cache<u32, u32> = builder.build().unwrap();
+            let cache: Cache<u32, u32> = builder.build().expect("valid settings");
             if is_closed {
                 cache.close().await;
             }

@@ -16,7 +16,7 @@ const HOUR: Duration = Duration::from_secs(3600);
 #[test]
 fn a_refresh_computes_also_if_there_is_a_value() {
     on_every_runtime(async |host| {
-        let cache: Cache<String, u32> = host.builder().ttl(HOUR).build().unwrap();
+        let cache: Cache<String, u32> = host.builder().ttl(HOUR).build().expect("valid settings");
         let key = || "key".to_owned();
         assert_eq!(cache.refresh(key(), || async { 1 }).await, 1, "there is none");
         assert_eq!(cache.stats().refreshes, 0, "nothing was renewed");
@@ -35,7 +35,7 @@ fn a_refresh_computes_also_if_there_is_a_value() {
 #[test]
 fn readers_get_the_present_value_until_the_new_one_is_there() {
     on_every_runtime(async |host| {
-        let cache: Cache<u32, u32> = host.builder().ttl(HOUR).build().unwrap();
+        let cache: Cache<u32, u32> = host.builder().ttl(HOUR).build().expect("valid settings");
         cache.insert(1, 1);
         let gate = Gate::new();
         let passed = gate.passed();
@@ -53,7 +53,7 @@ fn readers_get_the_present_value_until_the_new_one_is_there() {
 #[test]
 fn a_refresh_joins_a_compute_that_runs_and_is_joined_by_those_who_miss() {
     on_every_runtime(async |host| {
-        let cache: Cache<u32, u32> = host.builder().ttl(HOUR).build().unwrap();
+        let cache: Cache<u32, u32> = host.builder().ttl(HOUR).build().expect("valid settings");
         let gate = Gate::new();
         let passed = gate.passed();
         let mut compute = cache.get_or_compute(1, || passed.map(|()| 1)).boxed();
@@ -73,7 +73,8 @@ fn a_refresh_joins_a_compute_that_runs_and_is_joined_by_those_who_miss() {
 #[test]
 fn a_refresh_that_joined_a_failure_of_another_type_computes_for_itself() {
     on_every_runtime(async |host| {
-        let cache: Cache<u32, u32> = host.builder().error_ttl(HOUR).build().unwrap();
+        let cache: Cache<u32, u32> =
+            host.builder().error_ttl(HOUR).build().expect("valid settings");
         cache.insert(1, 1);
         let gate = Gate::new();
         let passed = gate.passed();
@@ -95,7 +96,7 @@ fn a_refresh_that_joined_a_failure_of_another_type_computes_for_itself() {
 #[test]
 fn a_refresh_that_is_dropped_leaves_what_was_there() {
     on_every_runtime(async |host| {
-        let cache: Cache<u32, u32> = host.builder().ttl(HOUR).build().unwrap();
+        let cache: Cache<u32, u32> = host.builder().ttl(HOUR).build().expect("valid settings");
         cache.insert(1, 1);
         for polls in 0..3 {
             let mut refresh = cache.refresh(1, || steps(10).map(|()| 2)).boxed();
@@ -147,7 +148,8 @@ fn threads_that_find_a_value_stale_set_off_one_refresh_at_a_time() {
     on_every_runtime(async |host| {
         for beside in [Beside::Nothing, Beside::Drops, Beside::Writes] {
             let builder = host.builder().ttl(Duration::ZERO);
-            let cache: Cache<u32, u32> = builder.stale_while_revalidate(HOUR).build().unwrap();
+            let cache: Cache<u32, u32> =
+                builder.stale_while_revalidate(HOUR).build().expect("valid settings");
             cache.insert(1, 0);
             let (gauge, barrier) = (Gauge::default(), Arc::new(Barrier::new(THREADS)));
             let run = move |cache: Cache<u32, u32>, gauge: Gauge, barrier: Arc<Barrier>| {
@@ -180,7 +182,9 @@ fn threads_that_find_a_value_stale_set_off_one_refresh_at_a_time() {
             while threads.iter().any(|thread| !thread.is_finished()) {
                 steps(1).await;
             }
-            threads.into_iter().for_each(|thread| thread.join().expect("no panic"));
+            for thread in threads {
+                thread.join().expect("no panic");
+            }
             assert!(gauge.most() == 1 || beside != Beside::Nothing);
             let stats = cache.stats();
             assert_eq!(stats.requests(), (THREADS * ROUNDS) as u64);
@@ -195,7 +199,7 @@ fn threads_that_find_a_value_stale_set_off_one_refresh_at_a_time() {
 fn a_compute_that_waits_for_others_lends_them_its_permit() {
     on_every_runtime(async |host| {
         let builder = host.builder().ttl(HOUR).max_concurrent_computes(1);
-        let cache: Cache<String, u32> = builder.build().unwrap();
+        let cache: Cache<String, u32> = builder.build().expect("valid settings");
         // With something to drop, so that the first poll is that of a waiter.
         for key in ["one", "two", "three"] {
             cache.entry_ref(key).ttl(Duration::ZERO).insert(0);

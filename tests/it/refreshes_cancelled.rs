@@ -46,10 +46,10 @@ fn a_call_that_renews_may_be_dropped_at_every_await() {
             let cache = stale_and_closed(&host).await;
             let (switches, held) = ([(); 3].map(|()| Switch::default()), Arc::new(()));
             let mut renews = cache.get_or_compute(1, || passing(&switches, &held)).boxed();
-            for poll in 0..polls {
+            for (poll, switch) in switches.iter().enumerate().take(polls) {
                 assert!(poll_once(&mut renews).is_none());
                 if poll + 1 < polls {
-                    switches[poll].turn_on();
+                    switch.turn_on();
                 }
             }
             check(&cache, usize::from(polls > 0));
@@ -79,10 +79,10 @@ fn who_joins_a_call_that_renews_does_not_notice_that_it_is_dropped() {
                     cache.refresh(1, || async { unreachable!() }).boxed(),
                     cache.refresh(1, || async { unreachable!() }).boxed(),
                 ];
-                for poll in 0..polls {
+                for (poll, switch) in switches.iter().enumerate().take(polls) {
                     assert!(callers.iter_mut().all(|caller| poll_once(caller).is_none()));
                     if poll + 1 < polls {
-                        switches[poll].turn_on();
+                        switch.turn_on();
                     }
                 }
                 drop(callers.remove(dropped));
@@ -105,7 +105,7 @@ fn who_joins_a_call_that_renews_does_not_notice_that_it_is_dropped() {
 fn who_waits_for_what_a_stale_value_stands_in_for_counts_once_however_it_ends() {
     on_every_runtime(async |host| {
         let builder = host.builder().ttl(Duration::ZERO).stale_if_error(HOUR);
-        let cache: Cache<u32, u32> = builder.build().unwrap();
+        let cache: Cache<u32, u32> = builder.build().expect("valid settings");
         cache.insert(1, 1);
         let switch = Switch::default();
         let is_on = switch.is_on();
@@ -130,7 +130,7 @@ fn who_waits_for_what_a_stale_value_stands_in_for_counts_once_however_it_ends() 
 fn a_call_that_has_its_answer_is_counted_before_it_is_dropped() {
     on_every_runtime(async |host| {
         let builder = host.builder().ttl(HOUR).stale_if_error(HOUR);
-        let cache: Cache<u32, u32> = builder.build().unwrap();
+        let cache: Cache<u32, u32> = builder.build().expect("valid settings");
         cache.entry(1).ttl(Duration::ZERO).insert(1);
         let mut caller = cache.get_or_compute(1, || async { 2 }).boxed();
         assert_eq!(poll_once(&mut caller), Some(2));
@@ -153,7 +153,7 @@ fn a_call_that_asks_again_is_still_counted_once() {
     on_every_runtime(async move |host| {
         for (write, answer) in writes {
             let builder = host.builder().ttl(HOUR).stale_if_error(HOUR);
-            let cache: Cache<u32, u32> = builder.build().unwrap();
+            let cache: Cache<u32, u32> = builder.build().expect("valid settings");
             cache.entry(1).ttl(Duration::ZERO).insert(1);
             let switch = Switch::default();
             let is_on = switch.is_on();
@@ -239,7 +239,7 @@ fn a_refresh_that_panics_leaves_the_cache_whole_and_is_told_to_who_waits() {
         for panics in PANICS {
             println!("{panics:?}");
             let builder = time.builder().ttl(HOUR).refresh_after(SECOND).error_ttl(HOUR);
-            let cache: Cache<u32, u32> = builder.build().unwrap();
+            let cache: Cache<u32, u32> = builder.build().expect("valid settings");
             cache.insert(1, 1);
             time.advance(SECOND).await;
             let told = |result: Result<u32, ComputeError<u8>>| match result {
@@ -312,8 +312,9 @@ impl Clone for Fragile {
         let left = self.1.clones.load(Ordering::SeqCst);
         self.1.clones.store(left.saturating_sub(1), Ordering::SeqCst);
         if left == 1 {
-            let before = self.1.before.lock().expect("not poisoned").take();
-            before.into_iter().for_each(|before| before());
+            if let Some(before) = self.1.before.lock().expect("not poisoned").take() {
+                before();
+            }
             panic!("the clone");
         }
         Self(self.0, Arc::clone(&self.1))
@@ -377,7 +378,7 @@ fn a_clone_that_panics_for_the_closure_is_the_computes_panic() {
 fn who_joined_before_a_clone_for_the_closure_panicked_is_not_left_waiting() {
     in_time(|| {
         let builder = Cache::builder().ttl(Duration::ZERO).stale_if_error(HOUR);
-        let cache: Cache<u32, Fragile> = builder.build().unwrap();
+        let cache: Cache<u32, Fragile> = builder.build().expect("valid settings");
         let fuse = Arc::<Fuse>::default();
         cache.insert(1, Fragile(1, Arc::clone(&fuse)));
         let (cloning, begun) = mpsc::channel();
@@ -422,7 +423,7 @@ fn dropping_the_last_handle_drops_the_refreshes_in_the_background() {
     in_virtual_time(async |time| {
         for is_polled in [false, true] {
             let builder = time.builder().ttl(HOUR).refresh_after(SECOND);
-            let cache: Cache<u32, Arc<u32>> = builder.build().unwrap();
+            let cache: Cache<u32, Arc<u32>> = builder.build().expect("valid settings");
             let value = Arc::new(1);
             let watch = Arc::downgrade(&value);
             cache.insert(1, value);
@@ -457,7 +458,7 @@ fn closing_ends_the_refreshes_in_the_background_but_for_those_who_wait() {
     on_every_runtime(async |host| {
         for is_joined in [false, true] {
             let builder = host.builder().ttl(HOUR).stale_while_revalidate(HOUR);
-            let cache: Cache<u32, u32> = builder.build().unwrap();
+            let cache: Cache<u32, u32> = builder.build().expect("valid settings");
             cache.entry(1).ttl(Duration::ZERO).insert(1);
             let (switch, held) = (Switch::default(), Arc::new(()));
             let mut caller =
@@ -488,7 +489,7 @@ fn closing_ends_the_refreshes_in_the_background_but_for_those_who_wait() {
 fn a_refresh_that_was_written_over_goes_on_beside_its_successor() {
     in_virtual_time(async |time| {
         let builder = time.builder().ttl(HOUR).refresh_after(SECOND);
-        let cache: Cache<u32, u32> = builder.build().unwrap();
+        let cache: Cache<u32, u32> = builder.build().expect("valid settings");
         cache.insert(1, 1);
         time.advance(SECOND).await;
         let held = Arc::new(());

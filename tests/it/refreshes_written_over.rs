@@ -179,7 +179,7 @@ fn a_write_wins_at_every_step_of_a_refresh() {
                 let answer = poll_once(&mut caller);
                 assert_eq!(answer.is_some(), kind == Kind::InTheBackground);
                 writer.reach(Step::NotPolled);
-                time.advance(Duration::ZERO).await;
+                steps(4).await;
                 writer.reach(Step::BetweenPolls);
                 check(&cache, usize::from(!writer.has_written()));
                 gate.open();
@@ -187,7 +187,7 @@ fn a_write_wins_at_every_step_of_a_refresh() {
                     Some(answer) => answer,
                     None => caller.await,
                 };
-                time.advance(Duration::ZERO).await;
+                steps(4).await;
                 assert!(writer.has_written());
                 // Who waits for the outcome gets it all the same.
                 assert_eq!(answer, if kind == Kind::InTheBackground { 1 } else { 10 });
@@ -246,7 +246,8 @@ fn a_failure_of_a_refresh_that_was_written_over_is_nobodys() {
         for (name, write, left) in WRITES {
             println!("{name}");
             let builder = time.builder().ttl(60 * SECOND).refresh_after(SECOND);
-            let cache: Cache<u32, u32> = builder.error_ttl(60 * SECOND).build().unwrap();
+            let cache: Cache<u32, u32> =
+                builder.error_ttl(60 * SECOND).build().expect("valid settings");
             cache.insert(1, 1);
             time.advance(2 * SECOND).await;
             let gate = Gate::new();
@@ -308,8 +309,9 @@ impl ToOwned for Lent {
     type Owned = Name;
 
     fn to_owned(&self) -> Name {
-        let action = self.1.lock().expect("not poisoned").take();
-        action.into_iter().for_each(|action| action());
+        if let Some(action) = self.1.lock().expect("not poisoned").take() {
+            action();
+        }
         name()
     }
 }
@@ -331,7 +333,8 @@ fn what_was_written_meanwhile_is_not_renewed() {
             for past in [2 * SECOND, 70 * SECOND, 100 * SECOND] {
                 let builder = time.builder().ttl(60 * SECOND).refresh_after(SECOND);
                 let builder = builder.stale_while_revalidate(20 * SECOND);
-                let cache: Cache<Name, u32> = builder.stale_if_error(HOUR).build().unwrap();
+                let cache: Cache<Name, u32> =
+                    builder.stale_if_error(HOUR).build().expect("valid settings");
                 cache.insert(name(), 1);
                 time.advance(past).await;
                 let own = cache.clone();

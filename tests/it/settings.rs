@@ -416,7 +416,7 @@ fn a_refresh_after_is_more_than_zero_and_less_than_the_ttl() {
         }
     }
     let least = Duration::from_nanos(1);
-    assert!(builder().ttl(SECOND).refresh_after(SECOND - least).build().is_ok());
+    assert!(builder().ttl(SECOND).refresh_after(SECOND.saturating_sub(least)).build().is_ok());
     assert!(builder().ttl(SECOND).refresh_after(least).build().is_ok());
     assert!(builder().refresh_after(Duration::MAX).build().is_ok(), "a value that never expires");
 }

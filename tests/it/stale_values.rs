@@ -77,11 +77,11 @@ fn they_are_held_for_the_longest_grace_and_then_freed_in_the_background() {
                 .stale_while_revalidate(revalidate * SECOND)
                 .stale_if_error(error * SECOND)
                 .build()
-                .unwrap();
+                .expect("valid settings");
             let values: Vec<_> = (0..1_000).map(Arc::new).collect();
             let held: Vec<Weak<u32>> = values.iter().map(Arc::downgrade).collect();
             (0..).zip(values).for_each(|(key, value)| drop(cache.insert(key, value)));
-            time.advance(30 * SECOND - MILLISECOND).await;
+            time.advance((30 * SECOND).saturating_sub(MILLISECOND)).await;
             assert_eq!((cache.len(), cache.cleanup()), (1_000, 0));
             time.advance(MILLISECOND).await;
             assert_eq!(cache.len(), 0);
@@ -100,7 +100,7 @@ fn without_a_runtime_a_cleanup_frees_them_when_their_time_is_over() {
         for key in 0..1_000 {
             cache.insert(key, key);
         }
-        time.advance(30 * SECOND - MILLISECOND).await;
+        time.advance((30 * SECOND).saturating_sub(MILLISECOND)).await;
         assert_eq!((cache.cleanup(), cache.len()), (0, 1_000));
         time.advance(MILLISECOND).await;
         assert_eq!(cache.len(), 1_000);
@@ -115,13 +115,13 @@ fn each_time_to_live_has_its_own_grace() {
         let cache = new_cache(&time);
         cache.entry(1).ttl(100 * SECOND).insert(1);
         cache.entry(2).ttl(Duration::ZERO).insert(2);
-        time.advance(20 * SECOND - MILLISECOND).await;
+        time.advance((20 * SECOND).saturating_sub(MILLISECOND)).await;
         assert_eq!(cache.len(), 2);
         time.advance(MILLISECOND).await;
         assert_eq!(cache.len(), 1);
         // A value that lives shorter than the one it replaces.
         cache.entry(1).ttl(Duration::ZERO).insert(1);
-        time.advance(20 * SECOND - MILLISECOND).await;
+        time.advance((20 * SECOND).saturating_sub(MILLISECOND)).await;
         assert_eq!((cache.len(), fail(&cache).await), (1, Ok(1)));
         time.advance(MILLISECOND).await;
         assert_eq!((cache.len(), fail(&cache).await), (0, down()));
@@ -131,8 +131,12 @@ fn each_time_to_live_has_its_own_grace() {
 #[test]
 fn a_grace_without_end_holds_them_for_ever() {
     in_virtual_time(async |time| {
-        let cache: Cache<u32, u32> =
-            time.builder().ttl(10 * SECOND).stale_if_error(Duration::MAX).build().unwrap();
+        let cache: Cache<u32, u32> = time
+            .builder()
+            .ttl(10 * SECOND)
+            .stale_if_error(Duration::MAX)
+            .build()
+            .expect("valid settings");
         cache.insert(1, 1);
         time.advance(1_000_000 * SECOND).await;
         assert_eq!((cache.cleanup(), cache.len(), cache.get(&1)), (0, 1, None));
@@ -151,8 +155,8 @@ fn the_bound_holds_with_them() {
                 .stale_while_revalidate(1_000 * SECOND)
                 .max_size(max_size)
                 .build()
-                .unwrap();
-            let count = u32::try_from(max_size).unwrap();
+                .expect("valid settings");
+            let count = u32::try_from(max_size).expect("a small number");
             (0..count).for_each(|key| _ = cache.insert(key, key));
             time.advance(11 * SECOND).await;
             assert_eq!(cache.len(), max_size);
@@ -181,7 +185,7 @@ fn the_bound_holds_with_them() {
 fn a_value_that_is_evicted_while_it_is_renewed_is_stored_anew() {
     in_virtual_time(async |time| {
         let builder = time.builder().ttl(10 * SECOND).stale_while_revalidate(100 * SECOND);
-        let cache: Cache<u32, u32> = builder.max_size(2).build().unwrap();
+        let cache: Cache<u32, u32> = builder.max_size(2).build().expect("valid settings");
         cache.insert(1, 1);
         time.advance(11 * SECOND).await;
         let gate = Gate::new();
@@ -204,9 +208,9 @@ fn they_are_served_and_stand_in_to_the_very_end_of_their_time() {
         // Past the TTL: served, or standing in, or gone.
         let cases: [(Duration, Result<u32, ComputeError<_>>, u64); 6] = [
             (Duration::ZERO, Ok(1), 1),
-            (5 * SECOND - MILLISECOND, Ok(1), 1),
+            ((5 * SECOND).saturating_sub(MILLISECOND), Ok(1), 1),
             (5 * SECOND, Ok(1), 1),
-            (20 * SECOND - MILLISECOND, Ok(1), 1),
+            ((20 * SECOND).saturating_sub(MILLISECOND), Ok(1), 1),
             (20 * SECOND, down(), 0),
             (40 * SECOND, down(), 0),
         ];
@@ -286,7 +290,8 @@ fn one_stands_in_for_a_panic_and_for_a_compute_that_takes_too_long() {
 fn all_who_wait_get_the_value_that_stands_in() {
     on_every_runtime(async |host| {
         let builder = host.builder().ttl(Duration::ZERO);
-        let cache: Cache<u32, u32> = builder.stale_if_error(3600 * SECOND).build().unwrap();
+        let cache: Cache<u32, u32> =
+            builder.stale_if_error(3600 * SECOND).build().expect("valid settings");
         cache.insert(1, 1);
         let gate = Gate::new();
         let passed = gate.passed();
@@ -323,7 +328,8 @@ fn one_that_was_written_over_or_removed_does_not_stand_in() {
     on_every_runtime(async move |host| {
         for (write, left) in writes {
             let builder = host.builder().ttl(3600 * SECOND);
-            let cache: Cache<u32, u32> = builder.stale_if_error(3600 * SECOND).build().unwrap();
+            let cache: Cache<u32, u32> =
+                builder.stale_if_error(3600 * SECOND).build().expect("valid settings");
             cache.entry(1).ttl(Duration::ZERO).insert(1);
             let gate = Gate::new();
             let passed = gate.passed();
@@ -353,7 +359,7 @@ fn a_compute_is_handed_the_value_that_it_renews() {
             .stale_while_revalidate(10 * SECOND)
             .stale_if_error(20 * SECOND)
             .build()
-            .unwrap();
+            .expect("valid settings");
         let revalidate = async |value| {
             let handed = Arc::new(std::sync::Mutex::new(Vec::new()));
             let noted = Arc::clone(&handed);
