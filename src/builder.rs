@@ -176,7 +176,7 @@ impl<K, V, S> CacheBuilder<K, V, S> {
     /// A compute's closure is called at once; its future is polled when its turn comes, in the order of
     /// asking. Waiting for it counts against a compute's timeout, and a
     /// compute that all its callers leave while it waits gives its place up. A compute that another
-    /// compute of this cache asks for runs within that one's permit: else both might wait for ever. One
+    /// compute of this cache waits for runs within that one's permit: else both might wait for ever. One
     /// call for many keys is one compute. A compute that nobody polls keeps its permit: see
     /// [`compute_timeout`](Self::compute_timeout).
     pub fn max_concurrent_computes(mut self, max_concurrent_computes: usize) -> Self {
@@ -202,8 +202,9 @@ impl<K, V, S> CacheBuilder<K, V, S> {
     /// The call returns the value that is there, and its compute runs in the background; without a
     /// runtime it runs inside the call, which returns the new value. Others go on to get the value that
     /// is there. At most one refresh of a key runs at a time. One that fails changes nothing: the value
-    /// keeps its deadline, and the next attempt is put off by 100 ms, then 200 ms, up to a minute. A
-    /// write of the key wins over a refresh that began before it.
+    /// keeps its deadline, and the next attempt is put off by 100 ms, then 200 ms, up to a minute; when
+    /// nobody has tried for a minute more, by 100 ms again. A write of the key wins over a refresh that
+    /// began before it.
     ///
     /// Must be less than the cache's TTL.
     pub fn refresh_after(mut self, refresh_after: Duration) -> Self {

@@ -41,7 +41,8 @@ pub struct Stats {
     pub compute_failures: u64,
     /// Misses that joined a compute which was already running.
     pub coalesced: u64,
-    /// Computes that renewed a value before a caller had to wait for it.
+    /// Computes begun to renew a value that could still be handed out, or by
+    /// [`refresh`](crate::Cache::refresh) one that was there; also those that failed.
     pub refreshes: u64,
     /// Computes given up because they took too long.
     pub timeouts: u64,

@@ -385,10 +385,6 @@ impl<V> Flight<V> {
     where
         V: Clone + Send + Sync + 'static,
     {
-        if is_around(self.signal.origin()) {
-            // Who asked for it has a permit, and waits.
-            self.signal.lend();
-        }
         let signal: Arc<AnySignal> = Arc::<Signal<Stage<V>>>::clone(&self.signal);
         permits.admit(compute, signal).boxed()
     }
@@ -405,6 +401,10 @@ impl<V> Flight<V> {
     {
         match contain(make) {
             Ok(compute) => {
+                if permits.is_some() && is_around(self.signal.origin()) {
+                    // Who asked for it has a permit, and waits.
+                    self.signal.lend();
+                }
                 self.compute = Some(self.admitted(compute.boxed(), permits));
                 self.poll_unpin(&mut Context::from_waker(Waker::noop()))
             }

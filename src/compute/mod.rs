@@ -99,6 +99,16 @@ struct StandIn {
     is_served: bool,
 }
 
+impl StandIn {
+    fn value<K: Eq, V>(self, store: &Store<K, V, FlightHandle<V>>) -> Option<V>
+    where
+        V: Clone + Send + Sync + 'static,
+    {
+        let Self { hash, version, is_served } = self;
+        store.stand_in(hash, version, is_served)
+    }
+}
+
 /// How a call goes on.
 enum Entered<V> {
     /// It has its answer at once.
@@ -183,6 +193,8 @@ where
                 },
             };
             if let Some(result) = call.settle(awaited) {
+                // If no stale value stood in.
+                call.count(Read::Miss);
                 return Poll::Ready(A::answer(result));
             }
         }
@@ -292,7 +304,7 @@ where
         self.lead(hash, Wanted::Newer(version), terms, &mut leader, &mut removed);
         match (leader, background) {
             (Some(leader), Some(background)) => {
-                let waiter = leader.share(self.take_make(Some(&value)), terms);
+                let waiter = leader.share(self.take_make(|| Some(value.clone())), terms);
                 drop(removed);
                 waiter.drive();
                 background.spawn(waiter.driven());
@@ -368,16 +380,16 @@ where
         self.parts.store.begin(request, key, join, lead, removed)
     }
 
-    /// Takes what makes the compute, and gives it the value that is to be renewed if it wants that.
+    /// Takes what makes the compute, which is given the value that is to be renewed if it wants that.
     #[inline]
-    fn take_make(
+    fn take_make<F: FnOnce() -> Option<V>>(
         &mut self,
-        stale: Option<&V>,
-    ) -> impl FnOnce() -> Erased<M::Future, V> + use<K, V, S, G, P, M, T, A> {
+        stale: F,
+    ) -> impl FnOnce() -> Erased<M::Future, V> + use<K, V, S, G, P, M, T, A, F> {
         let make = self.make.take().expect("a call leads once");
-        let stale = stale.filter(|_| M::WANTS_STALE).cloned();
         let into_outcome = self.into_outcome;
-        move || make.make(stale).map(into_outcome)
+        // Copied in there, because a panic of the user's `clone` is one of the compute.
+        move || make.make(if M::WANTS_STALE { stale() } else { None }).map(into_outcome)
     }
 
     #[inline]
@@ -389,8 +401,8 @@ where
         is_detached: bool,
         context: &mut Context<'_>,
     ) -> Entered<V> {
-        let stale = if M::WANTS_STALE { self.stale() } else { None };
-        let make = self.take_make(stale.as_ref());
+        let (stand_in, store) = (self.stand_in, self.parts.store);
+        let make = self.take_make(move || stand_in?.value(store));
         if removed.is_empty() {
             return match Leader::launch(leader, make, terms, context) {
                 Launched::Ended(awaited) => Entered::Ended(awaited),
@@ -456,25 +468,26 @@ where
     /// The value that was there when the call began, if it may stand in for an outcome now.
     #[cold]
     fn stand_in(&mut self) -> Option<V> {
-        let value = self.stale()?;
-        if self.count == Count::Owed {
-            self.count = Count::NotYet;
-            self.count(Read::StaleHit);
-        }
+        let value = self.stand_in?.value(self.parts.store)?;
+        self.count(Read::StaleHit);
         Some(value)
-    }
-
-    fn stale(&self) -> Option<V> {
-        let StandIn { hash, version, is_served } = self.stand_in?;
-        self.parts.store.stand_in(hash, version, is_served)
     }
 
     #[inline]
     fn count(&mut self, read: Read) {
         if self.count == Count::NotYet {
+            self.count = Count::Done;
             self.parts.store.reads().add(read);
+        } else if self.count == Count::Owed {
+            self.pay(read);
         }
+    }
+
+    /// Counts a call that has waited: as a miss, whatever it found then, unless a stale value stood in.
+    #[cold]
+    fn pay(&mut self, read: Read) {
         self.count = Count::Done;
+        self.parts.store.reads().add(if read == Read::StaleHit { read } else { Read::Miss });
     }
 
     #[inline]

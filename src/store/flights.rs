@@ -1,7 +1,6 @@
 //! Flights: the computes that are running for keys of one shard, and those that failed lately.
 
-use std::cmp::Reverse;
-use std::collections::BinaryHeap;
+use std::collections::BTreeSet;
 use std::mem;
 use std::time::Duration;
 
@@ -20,7 +19,7 @@ const KEPT: usize = 256;
 const REMEMBERED: usize = 1024;
 /// How long a value is left alone after the first attempt to renew it failed. Doubles with each.
 const FIRST_BACK_OFF: Duration = Duration::from_millis(100);
-/// It doubles up to this.
+/// It doubles up to this. When nobody has tried again for so long after it, the row of failures is over.
 const LONGEST_BACK_OFF: Duration = Duration::from_secs(60);
 
 /// A compute that is running for a key, or has failed.
@@ -71,6 +70,15 @@ struct Rest {
     failure: Option<(Failure, Tick)>,
     /// From when on the value may be renewed again.
     retry_at: Tick,
+    /// Until when it counts how many attempts have failed in a row.
+    end: Tick,
+}
+
+impl Rest {
+    /// When the first of it is forgotten.
+    fn alarm(&self) -> Tick {
+        self.failure.as_ref().map_or(self.end, |(_, until)| *until)
+    }
 }
 
 /// What a request finds of the computes for its key.
@@ -83,10 +91,8 @@ pub(super) enum Found<'a, F> {
 pub(super) struct Flights<K, F> {
     table: HashTable<Flight<K, F>>,
     last_generation: u64,
-    /// When those that have failed are forgotten. Others are in it too: those that were taken out.
-    rests: BinaryHeap<Reverse<(Tick, u64, KeyHash)>>,
-    /// When the first of them is due.
-    next_alarm: Tick,
+    /// When something of each that has failed is forgotten; with its generation and hash.
+    rests: BTreeSet<(Tick, u64, KeyHash)>,
     /// Whether keys can be lent.
     lends_keys: bool,
 }
@@ -127,19 +133,26 @@ impl<K, F> Flight<K, F> {
 
 impl<K, F> Flights<K, F> {
     pub(super) const fn new(lends_keys: bool) -> Self {
-        Self {
-            table: HashTable::new(),
-            last_generation: 0,
-            rests: BinaryHeap::new(),
-            next_alarm: Tick::NEVER,
-            lends_keys,
-        }
+        Self { table: HashTable::new(), last_generation: 0, rests: BTreeSet::new(), lends_keys }
     }
 
-    /// How many computes are running.
+    /// Panics unless those that have failed are known by when they are forgotten. Returns how many
+    /// computes are running.
     #[cfg(any(test, feature = "test-util"))]
-    pub(super) fn running(&self) -> usize {
-        self.table.iter().filter(|flight| matches!(flight.state, State::Running(_))).count()
+    pub(super) fn validate(&self) -> usize {
+        let mut running = 0;
+        for flight in &self.table {
+            match &flight.state {
+                State::Running(_) => running += 1,
+                State::Failed(rest) => {
+                    let known = (rest.alarm(), flight.generation, flight.hash);
+                    assert!(self.rests.contains(&known), "a failure is forgotten in the end");
+                }
+            }
+        }
+        assert_eq!(running + self.rests.len(), self.table.len(), "no other is to be forgotten");
+        assert!(self.rests.len() <= REMEMBERED, "few are remembered");
+        running
     }
 
     #[inline]
@@ -225,7 +238,7 @@ impl<K, F> Flights<K, F> {
     /// Puts a flight back that has failed: those who ask are told until a given time, and if it was to
     /// renew a value at `renews_at`, the next attempt is put off.
     ///
-    /// Returns when it is forgotten.
+    /// Returns when the first of that is forgotten.
     pub(super) fn rest<V>(
         &mut self,
         flight: Flight<K, F>,
@@ -234,21 +247,23 @@ impl<K, F> Flights<K, F> {
         removed: &mut Leftovers<K, V>,
     ) -> Tick {
         let retry_at = renews_at.map_or(Tick::START, |now| now.after(flight.back_off()));
-        let end = failure.as_ref().map_or(retry_at, |(_, until)| retry_at.max(*until));
+        let end = renews_at.map_or(Tick::START, |_| retry_at.after(LONGEST_BACK_OFF));
         while self.rests.len() >= REMEMBERED {
-            self.forget_first(removed);
+            self.forget_first(Tick::NEVER, removed);
         }
-        self.rests.push(Reverse((end, flight.generation, flight.hash)));
-        self.next_alarm = self.next_alarm.min(end);
+        let rest = Rest { failure, retry_at, end };
+        let alarm = rest.alarm();
+        self.rests.insert((alarm, flight.generation, flight.hash));
         let failures = flight.failures.saturating_add(1);
-        self.add(Flight { state: State::Failed(Rest { failure, retry_at }), failures, ..flight });
-        end
+        let state = State::Failed(rest);
+        self.add(Flight { state, failures, ..flight });
+        alarm
     }
 
     /// When the first failure is to be forgotten.
     #[inline]
     pub(super) fn next_alarm(&self) -> Tick {
-        self.next_alarm
+        self.rests.first().map_or(Tick::NEVER, |(alarm, ..)| *alarm)
     }
 
     /// Forgets the failures whose time is over; at most `budget` of them. Tells how many were looked at.
@@ -260,20 +275,23 @@ impl<K, F> Flights<K, F> {
     ) -> usize {
         let mut looks = 0;
         while looks < budget && self.next_alarm() <= now {
-            self.forget_first(removed);
+            self.forget_first(now, removed);
             looks += 1;
         }
         looks
     }
 
-    fn forget_first<V>(&mut self, removed: &mut Leftovers<K, V>) {
-        let Some(Reverse((_, generation, hash))) = self.rests.pop() else { return };
-        if let Some(flight) = self.end(hash, generation) {
-            flight.leave(removed);
-        }
-        self.next_alarm = self.rests.peek().map_or(Tick::NEVER, |Reverse((end, ..))| *end);
-        if self.rests.is_empty() {
-            self.rests = BinaryHeap::new();
+    /// Forgets the first failure; how many there were in a row only if that is over by `now`.
+    fn forget_first<V>(&mut self, now: Tick, removed: &mut Leftovers<K, V>) {
+        let Some((_, generation, hash)) = self.rests.pop_first() else { return };
+        let Some(mut flight) = self.end(hash, generation) else { return };
+        match &mut flight.state {
+            State::Failed(rest) if rest.end > now => {
+                rest.failure.take().into_iter().for_each(|(failure, _)| removed.failure(failure));
+                self.rests.insert((rest.end, generation, hash));
+                self.add(flight);
+            }
+            _ => flight.leave(removed),
         }
     }
 
@@ -288,7 +306,11 @@ impl<K, F> Flights<K, F> {
         removed: &mut Leftovers<K, V>,
     ) -> u32 {
         let Some(flight) = self.take_key(hash, key) else { return 0 };
-        let failures = if let State::Failed(_) = flight.state { flight.failures } else { 0 };
+        let mut failures = 0;
+        if let State::Failed(rest) = &flight.state {
+            self.rests.remove(&(rest.alarm(), flight.generation, flight.hash));
+            failures = flight.failures;
+        }
         flight.leave(removed);
         failures
     }
@@ -313,15 +335,16 @@ impl<K, F> Flights<K, F> {
             table: mem::take(&mut self.table),
             last_generation: self.last_generation,
             rests: mem::take(&mut self.rests),
-            next_alarm: mem::replace(&mut self.next_alarm, Tick::NEVER),
             lends_keys: self.lends_keys,
         }
     }
 
-    /// Drops every key, also when some of them panic.
+    /// Drops every key and every failure, also when some of them panic.
     pub(super) fn drop_contents(&mut self, postponed: &mut Postponed) {
-        let flights = mem::take(&mut self.table).into_iter();
-        flights.for_each(|flight| postponed.run(|| drop(flight)));
+        for Flight { key, state, .. } in mem::take(&mut self.table) {
+            postponed.run(|| drop(key));
+            postponed.run(|| drop(state));
+        }
     }
 
     #[inline]

@@ -85,6 +85,13 @@ pub(crate) enum Wanted {
     Recomputed,
 }
 
+impl Wanted {
+    /// Whether it is wanted in place of one that there is.
+    fn is_newer(self) -> bool {
+        matches!(self, Self::Newer(_) | Self::Recomputed)
+    }
+}
+
 /// How a request began.
 pub(crate) enum Begun<K, V, J> {
     /// A value had arrived meanwhile.
@@ -165,7 +172,8 @@ impl<K: Eq, V: Clone, F: Handle> Store<K, V, F> {
         // One that all callers have just left, or that has failed.
         let failures = shard.flights.fence(hash, &key, removed);
         shard.stats.computes += u64::from(is_counted);
-        shard.stats.refreshes += u64::from(is_counted && renews.is_some());
+        let is_refresh = renews.is_some() && wanted.is_newer();
+        shard.stats.refreshes += u64::from(is_counted && is_refresh);
         let begun = Begin { tick: now.tick(), is_exact: now.is_exact() };
         let lead = |generation| lead(Ticket { hash, generation, begun, renews, is_counted });
         shard.flights.begin(hash, key, failures, lead);

@@ -85,10 +85,10 @@ impl<K, V, F> Spent<K, V, F> {
         self.table.len()
     }
 
-    /// Drops every key and value, also when some of them panic.
+    /// Drops every key, value and failure, also when some of them panic.
     pub(super) fn drop_contents(&mut self, postponed: &mut Postponed) {
+        self.flights.drop_contents(postponed);
         if needs_drop::<K>() || needs_drop::<V>() {
-            self.flights.drop_contents(postponed);
             let entries = mem::take(&mut self.table).into_iter();
             drop_entries(entries.map(|entry| (entry.key, entry.value)), postponed);
         }
@@ -524,6 +524,6 @@ impl<K, V, F> Shard<K, V, F> {
         let known =
             self.roster.validate(|token, digest| find(&self.table, token, digest).due(self.grace));
         assert_eq!(known, self.table.len(), "who is on the roster is in the table");
-        self.flights.running()
+        self.flights.validate()
     }
 }

@@ -12,9 +12,13 @@ mod close;
 #[cfg(feature = "test-util")]
 mod corners;
 #[cfg(feature = "test-util")]
+mod early_refresh;
+#[cfg(feature = "test-util")]
 mod expiry;
 #[cfg(feature = "test-util")]
 mod expiry_rule;
+#[cfg(feature = "test-util")]
+mod failures_remembered;
 mod flights;
 mod flights_cancelled;
 mod flights_recursive;
@@ -24,14 +28,23 @@ mod footprint;
 mod freshness;
 mod hostile_code;
 #[cfg(feature = "test-util")]
+mod keeping;
+#[cfg(feature = "test-util")]
 mod manual;
 #[cfg(feature = "test-util")]
 mod model;
 mod operations;
 #[cfg(feature = "test-util")]
 mod panicking_code;
+mod refreshes;
+#[cfg(feature = "test-util")]
+mod refreshes_cancelled;
+#[cfg(feature = "test-util")]
+mod refreshes_written_over;
 mod runtimes;
 mod settings;
+#[cfg(feature = "test-util")]
+mod stale_values;
 mod statistics;
 #[cfg(feature = "test-util")]
 mod sweeper;

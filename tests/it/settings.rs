@@ -396,3 +396,62 @@ fn a_cache_tells_its_size_and_settings_but_no_contents() {
     let entry = format!("{:?}", cache.entry("key"));
     assert!(entry.contains("Entry") && entry.contains("\"key\""), "{entry}");
 }
+
+#[test]
+fn a_refresh_after_is_more_than_zero_and_less_than_the_ttl() {
+    for ttl in [SECOND, Duration::ZERO, Duration::MAX] {
+        let error = refused(builder().ttl(ttl).refresh_after(Duration::ZERO));
+        assert_eq!(error.to_string(), "refresh_after must be more than zero");
+        assert_eq!(error.setting(), "refresh_after");
+    }
+    for (ttl, age) in [(SECOND, SECOND), (SECOND, 2 * SECOND), (Duration::ZERO, SECOND)] {
+        for builder in [
+            builder().ttl(ttl).refresh_after(age),
+            builder().refresh_after(age).ttl(ttl),
+            builder().refresh_after(age).ttl(ttl).stale_while_revalidate(Duration::MAX),
+        ] {
+            let error = refused(builder);
+            assert_eq!(error.to_string(), "refresh_after must be less than ttl");
+            assert_eq!(error.setting(), "refresh_after");
+        }
+    }
+    let least = Duration::from_nanos(1);
+    assert!(builder().ttl(SECOND).refresh_after(SECOND.saturating_sub(least)).build().is_ok());
+    assert!(builder().ttl(SECOND).refresh_after(least).build().is_ok());
+    assert!(builder().refresh_after(Duration::MAX).build().is_ok(), "a value that never expires");
+}
+
+#[test]
+fn an_early_refresh_is_a_finite_number_from_zero_up() {
+    for beta in [-1.0, -f64::MIN_POSITIVE, f64::NAN, f64::INFINITY, f64::NEG_INFINITY] {
+        let error = refused(builder().early_refresh(beta));
+        assert_eq!(error.to_string(), "early_refresh must be a number from 0.0 up");
+        assert_eq!(error.setting(), "early_refresh");
+    }
+    for beta in [0.0, -0.0, f64::MIN_POSITIVE, 1.0, f64::MAX] {
+        assert!(builder().early_refresh(beta).build().is_ok());
+    }
+}
+
+#[test]
+fn times_past_the_ttl_and_for_failures_may_be_of_any_length() {
+    for time in [Duration::ZERO, Duration::from_nanos(1), SECOND, Duration::MAX] {
+        for ttl in [Duration::ZERO, SECOND, Duration::MAX] {
+            let cache = builder()
+                .ttl(ttl)
+                .stale_while_revalidate(time)
+                .stale_if_error(time)
+                .error_ttl(time)
+                .build()
+                .expect("valid settings");
+            cache.insert(1, 1);
+            let failed = futures::executor::block_on(
+                cache.try_get_or_compute(2, || async { Err::<u32, _>("down") }),
+            );
+            assert!(failed.is_err());
+            assert_eq!(cache.get(&1).is_some(), !ttl.is_zero());
+            cache.cleanup();
+            check(&cache, 0);
+        }
+    }
+}
