@@ -13,7 +13,8 @@ use std::future::Future;
 use std::mem;
 use std::pin::Pin;
 use std::slice;
-use std::task::{Context, Poll, Waker};
+use std::task::{Context, Poll, Waker, ready};
+use std::time::Duration;
 
 use futures_util::FutureExt;
 use futures_util::future::{BoxFuture, Shared};
@@ -26,7 +27,7 @@ use crate::runtime::{Runtime, Task};
 use crate::store::{Ending, Failure, Handle, Ticket};
 use crate::sync::{Arc, Weak};
 
-use super::patience::{Allowance, Patience};
+use super::patience::{Allowance, Lapse, Patience};
 use super::permits::Permits;
 use super::recursion::{Closed, Dependency, Polling, is_around};
 use super::share::{Share, Shareable, Stage};
@@ -58,6 +59,8 @@ pub(crate) enum Awaited<V> {
     /// Waiting would never end: the waiter is part of the compute that it waits for.
     Recursive,
     TimedOut,
+    /// The compute was given up, and this waiter has so much time left.
+    GivenUp(Duration),
 }
 
 /// Where flights land.
@@ -136,11 +139,13 @@ impl<V> Flight<V> {
     #[cold]
     fn end(&self, ground: Option<&dyn Ground<V>>, outcome: Option<&Outcome<V>>) {
         let Some(ground) = ground else { return };
+        let term = &self.signal.content.term;
         for &ticket in self.tickets.as_slice() {
             ground.end(
                 ticket,
                 match outcome {
-                    _ if self.signal.content.term.is_given_up() => Ending::GivenUp,
+                    _ if term.is_given_up() => Ending::GivenUp,
+                    None if term.is_deserted() => Ending::GivenUp,
                     Some(Outcome::Failed(failure)) => Ending::Failed(Some(Failure::clone(failure))),
                     Some(Outcome::Panicked(_)) => Ending::Failed(None),
                     _ => Ending::Dropped,
@@ -231,12 +236,13 @@ pub(super) struct Terms<'a> {
 impl Terms<'_> {
     #[inline]
     fn patience(self, term: &Term) -> Option<Box<Patience>> {
+        let limit = term.limit();
         let deadline = match self.allowance {
             Allowance::Endless => return None,
             Allowance::OfCall(timeout) => self.clock.now().after(timeout),
-            Allowance::OfCompute(_) => term.limit(),
+            Allowance::OfCompute(_) => limit,
         };
-        Patience::until(deadline, self.clock, self.runtime).map(Box::new)
+        Some(Box::new(Patience::until(deadline, limit, self.clock, self.runtime?)))
     }
 }
 
@@ -353,8 +359,10 @@ impl<V: Clone + Send + Sync + 'static> Leader<V> {
         let mut waiter = Waiter::of(signal, shared, terms);
         waiter.signal.register(&mut waiter.place, context.waker());
         match waiter.depend(&polling) {
-            Ok(()) if waiter.has_lost_patience(context) => Launched::Ended(Awaited::TimedOut),
-            Ok(()) => Launched::UnderWay(waiter),
+            Ok(()) => match waiter.poll_patience(context) {
+                Poll::Ready(awaited) => Launched::Ended(awaited),
+                Poll::Pending => Launched::UnderWay(waiter),
+            },
             Err(Closed) => Launched::Ended(Awaited::Recursive),
         }
     }
@@ -445,8 +453,11 @@ impl<V: Clone + Send + Sync + 'static> Waiter<V> {
         self.signal.content.term.drive()
     }
 
-    /// A task that drives the compute, and has no use for its outcome.
-    pub(super) fn driven(self) -> Task {
+    /// A task that drives the compute for as long as that may run, and has no use for its outcome.
+    pub(super) fn driven(mut self) -> Task {
+        if let Some(patience) = &mut self.patience {
+            patience.last();
+        }
         self.map(drop).boxed()
     }
 
@@ -455,13 +466,13 @@ impl<V: Clone + Send + Sync + 'static> Waiter<V> {
         FlightHandle { signal: Arc::downgrade(&self.signal), part: None }.join(terms)
     }
 
-    fn has_lost_patience(&mut self, context: &mut Context<'_>) -> bool {
-        let Some(patience) = &mut self.patience else { return false };
-        if patience.poll(context).is_pending() {
-            return false;
-        }
-        self.signal.content.term.time_out(patience.deadline);
-        true
+    fn poll_patience(&mut self, context: &mut Context<'_>) -> Poll<Awaited<V>> {
+        let Some(patience) = &mut self.patience else { return Poll::Pending };
+        let lapse = ready!(patience.poll(&self.signal.content.term, context));
+        Poll::Ready(match lapse {
+            Lapse::OfCaller => Awaited::TimedOut,
+            Lapse::OfCompute(left) => Awaited::GivenUp(left),
+        })
     }
 
     /// What is for this waiter of what the compute came to.
@@ -507,8 +518,7 @@ impl<V: Clone + Send + Sync + 'static> Waiter<V> {
             }
         }
         match self.depend(&polling) {
-            Ok(()) if self.has_lost_patience(context) => Poll::Ready(Awaited::TimedOut),
-            Ok(()) => Poll::Pending,
+            Ok(()) => self.poll_patience(context),
             Err(Closed) => Poll::Ready(Awaited::Recursive),
         }
     }
@@ -547,7 +557,10 @@ impl<V: Clone + Send + Sync + 'static> Future for Waiter<V> {
 
     fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Awaited<V>> {
         let polled = self.poll_flight(context);
-        if polled.is_ready() {
+        if let Poll::Ready(awaited) = &polled {
+            if let Awaited::TimedOut | Awaited::GivenUp(_) = awaited {
+                self.signal.content.term.leave(true);
+            }
             self.leave();
         }
         polled
@@ -556,6 +569,9 @@ impl<V: Clone + Send + Sync + 'static> Future for Waiter<V> {
 
 impl<V> Drop for Waiter<V> {
     fn drop(&mut self) {
+        if self.share.is_some() {
+            self.signal.content.term.leave(false);
+        }
         self.leave();
     }
 }

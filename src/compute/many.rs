@@ -398,7 +398,7 @@ impl<V> Awaited<V> {
                 Some(ComputeError::Panicked(Arc::clone(message)))
             }
             Self::Recursive => Some(ComputeError::Recursive),
-            Self::TimedOut => Some(ComputeError::TimedOut),
+            Self::TimedOut | Self::GivenUp(_) => Some(ComputeError::TimedOut),
             _ => None,
         }
     }

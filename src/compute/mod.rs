@@ -438,7 +438,12 @@ where
             Awaited::Outcome(Outcome::Panicked(message)) => {
                 return Some(self.stand_in().ok_or(ComputeError::Panicked(message)));
             }
-            Awaited::TimedOut => None,
+            // What this call has a compute for, it can ask again.
+            Awaited::GivenUp(left) if self.make.is_some() => {
+                self.options.special().timeout = Some(left);
+                return None;
+            }
+            Awaited::GivenUp(_) | Awaited::TimedOut => None,
         };
         if let Some(value) = self.stand_in() {
             return Some(Ok(value));

@@ -10,6 +10,8 @@ pub(super) struct Term {
     /// Nanoseconds, as in [`Tick`].
     limit: AtomicU64,
     is_given_up: AtomicBool,
+    /// Whether it was too slow for the last who left.
+    is_deserted: AtomicBool,
     /// Whether a task drives the compute beside its callers.
     is_driven: AtomicBool,
 }
@@ -21,6 +23,7 @@ impl Term {
             begun,
             limit: AtomicU64::new(limit.nanos()),
             is_given_up: AtomicBool::new(false),
+            is_deserted: AtomicBool::new(false),
             is_driven: AtomicBool::new(false),
         }
     }
@@ -38,15 +41,27 @@ impl Term {
         !self.is_given_up() && !clock.has_passed(self.limit())
     }
 
-    /// Notes that a caller's time is up at `deadline`. If nobody gives the compute more, it is given up.
-    pub(super) fn time_out(&self, deadline: Tick) {
+    /// Notes that somebody's time is up at `deadline`. If nobody gives the compute more, it is given up:
+    /// returns whether it is.
+    pub(super) fn time_out(&self, deadline: Tick) -> bool {
         if self.limit() <= deadline {
             self.is_given_up.store(true, Ordering::SeqCst);
         }
+        self.is_given_up()
     }
 
     pub(super) fn is_given_up(&self) -> bool {
         self.is_given_up.load(Ordering::SeqCst)
+    }
+
+    /// Notes that a caller leaves; and whether because the compute was too slow for it.
+    pub(super) fn leave(&self, is_too_slow: bool) {
+        self.is_deserted.store(is_too_slow, Ordering::SeqCst);
+    }
+
+    /// Whether a compute that nobody waits for any more was too slow.
+    pub(super) fn is_deserted(&self) -> bool {
+        self.is_given_up() || self.is_deserted.load(Ordering::SeqCst)
     }
 
     /// Notes that a task drives the compute; false if one did before.

@@ -8,6 +8,8 @@ mod close;
 #[cfg(feature = "test-util")]
 mod corners;
 #[cfg(feature = "test-util")]
+mod deadlines;
+#[cfg(feature = "test-util")]
 mod expiry;
 mod flights;
 mod flights_cancelled;
