@@ -26,6 +26,7 @@ mod model;
 mod operations;
 #[cfg(feature = "test-util")]
 mod panicking_code;
+mod permits;
 mod runtimes;
 mod settings;
 mod statistics;
