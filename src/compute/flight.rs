@@ -9,7 +9,7 @@
 //!
 //! [`Shared`]: futures_util::future::Shared
 
-use std::future::Future;
+use std::future::{Future, poll_fn};
 use std::mem;
 use std::pin::Pin;
 use std::slice;
@@ -18,7 +18,7 @@ use std::time::Duration;
 
 use futures_util::FutureExt;
 use futures_util::future::{BoxFuture, Shared};
-use futures_util::task::{ArcWake, waker};
+use futures_util::task::waker;
 
 use crate::clock::{Clock, Tick};
 use crate::options::Options;
@@ -29,7 +29,7 @@ use crate::sync::{Arc, Weak};
 
 use super::patience::{Allowance, Lapse, Patience};
 use super::permits::Permits;
-use super::recursion::{Closed, Dependency, Polling, is_around};
+use super::recursion::{Dependency, Polling, apart};
 use super::share::{Share, Shareable, Stage};
 use super::signal::{AnySignal, Origin, Progress, Signal};
 use super::term::Term;
@@ -318,10 +318,13 @@ impl<V: Clone + Send + Sync + 'static> Leader<V> {
         let signal = Arc::clone(&flight.signal);
         // Inside the flight: a closure that asks for its own key is told so.
         let polling = Polling::begin(Arc::<Signal<Stage<V>>>::clone(&signal));
+        let edge = polling.as_ref().and_then(Polling::edge);
         flight.compute = Some(match contain(make) {
             Ok(compute) => flight.admitted(compute.boxed(), terms.permits),
             Err(message) => std::future::ready(Outcome::Panicked(message)).boxed(),
         });
+        // Perhaps the compute goes on in the background, and nobody here waits for it.
+        drop(edge);
         drop(polling);
         let waker = flight.waker.clone();
         let shared = Shareable::Left(flight).shared();
@@ -348,6 +351,7 @@ impl<V: Clone + Send + Sync + 'static> Leader<V> {
         // the signal is told how far it came, when all is ready for those who are then woken.
         let polling = Polling::begin(Arc::<Signal<Stage<V>>>::clone(&flight.signal));
         let polling = polling.expect("a new flight is not polled yet");
+        let dependency = depend(&polling);
         if let Poll::Ready(outcome) = flight.first_poll(make, terms.permits) {
             flight.signal.content.end(&outcome);
             return Launched::Ended(Awaited::Outcome(outcome));
@@ -358,14 +362,24 @@ impl<V: Clone + Send + Sync + 'static> Leader<V> {
         signal.content.share(&shared);
         let mut waiter = Waiter::of(signal, shared, terms);
         waiter.signal.register(&mut waiter.place, context.waker());
-        match waiter.depend(&polling) {
-            Ok(()) => match waiter.poll_patience(context) {
-                Poll::Ready(awaited) => Launched::Ended(awaited),
-                Poll::Pending => Launched::UnderWay(waiter),
-            },
-            Err(Closed) => Launched::Ended(Awaited::Recursive),
+        waiter.dependency = dependency;
+        if waiter.closes_circle() {
+            return Launched::Ended(Awaited::Recursive);
+        }
+        match waiter.poll_patience(context) {
+            Poll::Ready(awaited) => Launched::Ended(awaited),
+            Poll::Pending => Launched::UnderWay(waiter),
         }
     }
+}
+
+/// Notes that the compute which polls a flight, if one does, waits for it. Before the poll: it may block
+/// its thread, on what waits for that compute.
+#[inline]
+fn depend(polling: &Polling) -> Option<Box<Dependency>> {
+    let dependency = polling.edge()?;
+    dependency.lend_permits();
+    Some(dependency)
 }
 
 impl<V> Flight<V> {
@@ -386,10 +400,6 @@ impl<V> Flight<V> {
     where
         V: Clone + Send + Sync + 'static,
     {
-        if is_around(self.signal.origin()) {
-            // Who asked for it has a permit, and waits.
-            self.signal.lend();
-        }
         let signal: Arc<AnySignal> = Arc::<Signal<Stage<V>>>::clone(&self.signal);
         permits.admit(compute, signal).boxed()
     }
@@ -424,7 +434,7 @@ pub(crate) struct Waiter<V> {
     /// `None` when it has left.
     share: Option<Share<V>>,
     place: Option<usize>,
-    /// That another flight's compute is left waiting here.
+    /// That another flight's compute waits here.
     dependency: Option<Box<Dependency>>,
     /// Which of several keys it waits for; `None` is for all of them.
     part: Option<u32>,
@@ -458,7 +468,8 @@ impl<V: Clone + Send + Sync + 'static> Waiter<V> {
         if let Some(patience) = &mut self.patience {
             patience.last();
         }
-        self.map(drop).boxed()
+        // Also where the runtime polls it inside another compute, which does not wait for it.
+        poll_fn(move |context| apart(|| self.poll_unpin(context)).map(drop)).boxed()
     }
 
     /// Another waiter for the same flight.
@@ -498,6 +509,10 @@ impl<V: Clone + Send + Sync + 'static> Waiter<V> {
         let Some(polling) = Polling::begin(self.any_signal()) else {
             return Poll::Ready(Awaited::Recursive);
         };
+        let is_new = self.dependency.is_none();
+        if is_new {
+            self.dependency = depend(&polling);
+        }
         let share = self.share.as_mut().expect("a waiter is not polled after its end");
         let mut registered = false;
         loop {
@@ -517,25 +532,16 @@ impl<V: Clone + Send + Sync + 'static> Waiter<V> {
                 break;
             }
         }
-        match self.depend(&polling) {
-            Ok(()) => self.poll_patience(context),
-            Err(Closed) => Poll::Ready(Awaited::Recursive),
+        if is_new && self.closes_circle() {
+            return Poll::Ready(Awaited::Recursive);
         }
+        self.poll_patience(context)
     }
 
-    /// Notes which compute is left waiting here, if one is.
+    /// Whether waiting would never end. Asked after the poll, which may have brought what it is about.
     #[inline]
-    fn depend(&mut self, polling: &Polling) -> Result<(), Closed> {
-        if self.dependency.is_some() {
-            return Ok(());
-        }
-        let Some(enclosing) = polling.enclosing() else { return Ok(()) };
-        self.dependency = Some(Box::new(Dependency::add(&enclosing, &self.any_signal())?));
-        // Who waits has a permit, if there are any: the compute need not wait for one.
-        if is_around(self.signal.origin()) && self.signal.lend() {
-            Signal::wake_by_ref(&self.signal);
-        }
-        Ok(())
+    fn closes_circle(&self) -> bool {
+        self.dependency.as_deref().is_some_and(Dependency::closes_circle)
     }
 }
 

@@ -103,7 +103,7 @@ enum Standing {
 impl<V> Admission<V> {
     fn poll_permit(&mut self, context: &mut Context<'_>) -> Poll<()> {
         self.standing = match self.standing {
-            Standing::Comes | Standing::Waits(_) if self.signal.is_lent() => {
+            Standing::Comes | Standing::Waits(_) if self.signal.ask_for_permit() => {
                 self.leave();
                 Standing::RunsAlong
             }

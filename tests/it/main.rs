@@ -4,6 +4,7 @@ mod support;
 
 #[cfg(feature = "test-util")]
 mod capacity;
+mod circles;
 mod close;
 #[cfg(feature = "test-util")]
 mod corners;

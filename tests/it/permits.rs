@@ -317,6 +317,48 @@ fn circles_with_one_in_the_queue_are_found() {
 }
 
 #[test]
+fn a_permit_that_is_held_does_not_keep_what_it_waits_for_waiting_across_caches() {
+    on_every_runtime(async |host| {
+        // The compute of 1 waits for another cache's, which waits for one that is in the queue; and
+        // it may begin to wait before or after that.
+        for outer_asks_first in [true, false] {
+            let cache: Cache<u32, u32> =
+                host.builder().max_concurrent_computes(1).build().expect("valid settings");
+            let other: Cache<u32, u32> = host.builder().build().expect("valid settings");
+            let (asks_other, asks_back) = (Switch::default(), Switch::default());
+            let (is_on, between) = (asks_back.is_on(), cache.clone());
+            let compute = move || async move {
+                is_on.await;
+                between.get_or_compute(2, || async { unreachable!("it joins") }).await + 1
+            };
+            let mut middle = other.get_or_compute(1, compute).boxed();
+            assert!(poll_once(&mut middle).is_none());
+            let (is_on, next) = (asks_other.is_on(), other.clone());
+            let compute = move || async move {
+                is_on.await;
+                next.get_or_compute(1, || async { unreachable!("it joins") }).await + 1
+            };
+            let mut outer = cache.get_or_compute(1, compute).boxed();
+            assert!(poll_once(&mut outer).is_none());
+            let mut queued = cache.get_or_compute(2, || steps(2).map(|()| 20)).boxed();
+            assert!(poll_once(&mut queued).is_none());
+            if outer_asks_first {
+                asks_other.turn_on();
+                assert!(poll_once(&mut outer).is_none());
+                asks_back.turn_on();
+                assert!(poll_once(&mut middle).is_none());
+            } else {
+                asks_back.turn_on();
+                assert!(poll_once(&mut middle).is_none());
+                asks_other.turn_on();
+                assert!(poll_once(&mut outer).is_none());
+            }
+            assert_eq!(futures::join!(outer, middle, queued), (22, 21, 20));
+        }
+    });
+}
+
+#[test]
 fn each_cache_has_a_bound_of_its_own() {
     in_time(|| {
         let (cache, other, load) = (cache_of(1), cache_of(1), Load::default());
@@ -390,7 +432,8 @@ fn a_task_that_is_polled_where_it_is_woken_may_be_next() {
 #[cfg(feature = "test-util")]
 mod in_virtual_time {
     use super::{
-        BoxFuture, Cache, ComputeError, FutureExt, Load, SECOND, check, pending, poll_once,
+        BoxFuture, Cache, ComputeError, Duration, FutureExt, Load, SECOND, Switch, check, pending,
+        poll_once,
     };
     use crate::support::in_virtual_time;
 
@@ -424,6 +467,44 @@ mod in_virtual_time {
             let stats = cache.stats();
             assert_eq!((stats.computes, stats.timeouts, stats.compute_time), (3, 3, 15 * SECOND));
             assert_eq!(cache.get_or_compute(4, || async { 4 }).await, 4, "no permit was lost");
+            check(&cache, 0);
+        });
+    }
+
+    #[test]
+    fn a_refresh_that_a_compute_sets_off_waits_for_a_permit() {
+        in_virtual_time(async |time| {
+            let cache: Cache<u32, u32> = time
+                .builder()
+                .max_concurrent_computes(1)
+                .refresh_after(SECOND)
+                .build()
+                .expect("valid settings");
+            cache.insert(1, 1);
+            cache.insert(2, 2);
+            time.advance(SECOND).await;
+            let (load, switch) = (Load::default(), Switch::default());
+            let (inner, counted, is_on) = (cache.clone(), load.clone(), switch.is_on());
+            let compute = load.run(async move {
+                let renew = || counted.run(async { 10 });
+                let old = inner.get_or_compute(1, renew).await;
+                let renew = |keys: Vec<u32>| {
+                    counted.run(async { keys.into_iter().map(|key| (key, 20)).collect() })
+                };
+                let others = inner.get_or_compute_many([2], renew).await;
+                is_on.await;
+                old + others[&2]
+            });
+            let mut outer = cache.get_or_compute(3, || compute).boxed();
+            assert_eq!(poll_once(&mut outer), None);
+            time.advance(Duration::ZERO).await;
+            assert_eq!((load.now(), load.most()), (1, 1), "nobody waits for the refreshes");
+            check(&cache, 3);
+            switch.turn_on();
+            assert_eq!(outer.await, 3);
+            time.advance(Duration::ZERO).await;
+            assert_eq!((cache.get(&1), cache.get(&2)), (Some(10), Some(20)));
+            assert_eq!(load.most(), 1);
             check(&cache, 0);
         });
     }
