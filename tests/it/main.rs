@@ -11,6 +11,8 @@ mod corners;
 #[cfg(feature = "test-util")]
 mod deadlines;
 #[cfg(feature = "test-util")]
+mod detached;
+#[cfg(feature = "test-util")]
 mod expiry;
 mod flights;
 mod flights_cancelled;
