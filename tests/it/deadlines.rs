@@ -12,7 +12,7 @@ use futures::FutureExt;
 use futures::executor::block_on;
 use futures::future::{BoxFuture, join_all};
 
-use crate::flights::{Bomb, Switch, Wakes, in_time, poll_for};
+use crate::flights::{Bomb, Switch, Wakes, in_time, on_every_runtime, poll_for};
 use crate::support::{VirtualTime, check, in_virtual_time, poll_once};
 
 const SECOND: Duration = Duration::from_secs(1);
@@ -586,4 +586,37 @@ fn without_its_runtime_a_cache_has_no_timeouts_and_works() {
 #[cfg(feature = "tokio")]
 fn tokio_of_one_thread() -> tokio::runtime::Runtime {
     tokio::runtime::Builder::new_current_thread().enable_time().build().expect("tokio starts")
+}
+
+#[test]
+fn each_runtime_gives_a_compute_up_that_hangs() {
+    on_every_runtime(async |host| {
+        if host.runtime.is_none() || host.name == "Manual" {
+            return;
+        }
+        let short = Duration::from_millis(20);
+        let cache: Cache<u32, u32> =
+            host.builder().compute_timeout(short).build().expect("valid settings");
+        let (never, long) = (Switch::default(), 3600 * SECOND);
+        assert_eq!(ask(&cache, None, &never, 7).await, Err(ComputeError::TimedOut));
+        assert_eq!(ask(&cache, Some(short / 2), &never, 7).await, Err(ComputeError::TimedOut));
+        let both = futures::join!(
+            ask(&cache, Some(short), &never, 7),
+            ask(&cache, Some(Duration::ZERO), &never, 7),
+        );
+        assert_eq!(both, (Err(ComputeError::TimedOut), Err(ComputeError::TimedOut)));
+        check(&cache, 0);
+        // Longer than a timer may be able to tell.
+        let enormous = [1 << 30, 1 << 33, 1 << 34, u64::MAX].map(Duration::from_secs);
+        for timeout in enormous.into_iter().chain([long, Duration::MAX]) {
+            let switch = Switch::default();
+            let mut callers =
+                [ask(&cache, Some(timeout), &switch, 7), ask(&cache, Some(timeout), &switch, 7)];
+            assert!(callers.iter_mut().all(|caller| poll_once(caller).is_none()));
+            switch.turn_on();
+            assert_eq!(join_all(callers).await, vec![Ok(7); 2], "after {timeout:?}");
+            cache.remove(&1);
+        }
+        check(&cache, 0);
+    });
 }
