@@ -198,19 +198,19 @@ fn a_circle_is_found_though_a_thread_blocks_in_a_first_poll_inside_another() {
 fn what_a_poll_brings_need_not_be_waited_for() {
     on_every_runtime(async |host| {
         let cache = new_cache(&host);
-        let (asks, gives_up) = (Switch::default(), Switch::default());
+        let (asks, goes_on) = (Switch::default(), Switch::default());
         let mut one = asks_later(&cache, 1, 2, &asks);
         assert!(poll_once(&mut one).is_none());
         // The compute of 2 waits for 1, but not for ever.
-        let (inner, given_up) = (cache.clone(), gives_up.is_on());
+        let (inner, is_over) = (cache.clone(), goes_on.is_on());
         let compute = || async move {
             let one = async { follow(&inner, 1).await }.boxed();
-            drop(futures::future::select(one, given_up.boxed()).await);
+            drop(futures::future::select(one, is_over.boxed()).await);
             Ok::<u32, Told>(20)
         };
         let mut two = cache.try_get_or_compute(2, compute).boxed();
         assert!(poll_once(&mut two).is_none());
-        gives_up.turn_on();
+        goes_on.turn_on();
         asks.turn_on();
         assert_eq!(poll_once(&mut one), Some(Ok(20)), "polled before the circle is looked for");
         assert_eq!(two.await, Ok(20));

@@ -35,4 +35,6 @@ mod settings;
 mod statistics;
 #[cfg(feature = "test-util")]
 mod sweeper;
+#[cfg(feature = "test-util")]
+mod timers;
 mod types;

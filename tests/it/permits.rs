@@ -128,7 +128,9 @@ fn computes_run_in_the_order_in_which_they_were_asked_for() {
             assert_eq!(poll_once(&mut callers[0].0), None);
             callers.push_back(begin(key + 1));
         }
-        callers.iter().for_each(|(_, switch)| switch.turn_on());
+        for (_, switch) in &callers {
+            switch.turn_on();
+        }
         // Whoever is polled first: the last one.
         join_all(callers.into_iter().rev().map(|(caller, _)| caller)).await;
         assert_eq!(*order.lock().expect("not poisoned"), (0..20).collect::<Vec<_>>());
