@@ -1,6 +1,5 @@
 //! The timers of deadlines: those of each runtime, those that misbehave, and none at all.
 
-use std::future::pending;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
@@ -130,7 +129,7 @@ fn without_its_runtime_a_cache_has_no_timeouts_and_works() {
         assert!(callers.iter_mut().all(|caller| poll_once(caller).is_none()));
         drop(runtime);
         callers.push(ask(&cache, Some(Duration::from_secs(7200)), &before, 7));
-        callers.push(cache.entry(1).detached().try_get_or_compute(pending).boxed());
+        callers.push(cache.entry(1).detached().try_get_or_compute(std::future::pending).boxed());
         assert!(callers.iter_mut().all(|caller| poll_once(caller).is_none()));
         check(&cache, 1);
         before.turn_on();
