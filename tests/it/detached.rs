@@ -489,6 +489,33 @@ fn close_waits_for_a_poll_that_is_under_way_on_another_thread() {
 }
 
 #[test]
+fn computes_that_block_on_closing_their_cache_do_not_wait_for_each_other() {
+    in_time(|| {
+        let cache: Cache<u32, u32> = Cache::builder().runtime(Threads).build().expect("valid");
+        let (switch, inside) = (Switch::default(), Arc::new(Barrier::new(2)));
+        let ended = Arc::new(Barrier::new(3));
+        for key in 0..2 {
+            let (own, is_on) = (cache.clone(), switch.is_on());
+            let (inside, ended) = (Arc::clone(&inside), Arc::clone(&ended));
+            let compute = move || async move {
+                is_on.await;
+                inside.wait();
+                wait(own.close());
+                ended.wait();
+                key
+            };
+            let mut caller = cache.entry(key).detached().get_or_compute(compute).boxed();
+            assert_eq!(poll_once(&mut caller), None);
+        }
+        switch.turn_on();
+        ended.wait();
+        wait(cache.close());
+        assert_eq!((cache.get(&0), cache.get(&1)), (Some(0), Some(1)));
+        check(&cache, 0);
+    });
+}
+
+#[test]
 fn threads_that_detach_leave_and_close_all_end() {
     in_time(|| {
         for round in 0..100_u32 {

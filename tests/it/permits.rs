@@ -8,7 +8,6 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Barrier, Mutex};
 use std::task::{Context, Poll};
 use std::thread;
-use std::time::Duration;
 
 use fleeting::{Cache, ComputeError};
 use futures::FutureExt;
@@ -19,8 +18,6 @@ use crate::flights::{
     wait,
 };
 use crate::support::{check, poll_once};
-
-const SECOND: Duration = Duration::from_secs(1);
 
 fn cache_of(permits: usize) -> Cache<u32, u32> {
     Cache::builder().max_concurrent_computes(permits).build().expect("valid settings")
@@ -434,10 +431,12 @@ fn a_task_that_is_polled_where_it_is_woken_may_be_next() {
 #[cfg(feature = "test-util")]
 mod in_virtual_time {
     use super::{
-        BoxFuture, Cache, ComputeError, Duration, FutureExt, Load, SECOND, Switch, check, pending,
-        poll_once,
+        BoxFuture, Cache, ComputeError, FutureExt, Load, Switch, check, pending, poll_once,
     };
     use crate::support::in_virtual_time;
+    use std::time::Duration;
+
+    const SECOND: Duration = Duration::from_secs(1);
 
     #[test]
     fn waiting_for_a_permit_counts_against_the_timeout() {
