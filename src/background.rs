@@ -90,17 +90,19 @@ impl Background {
         }
     }
 
-    /// Ends all tasks, and waits for polls that are under way: but not for one that waits here itself.
+    /// Ends all tasks, and waits for polls that are under way. Inside one of them it waits for none: two
+    /// that close might wait for each other.
     ///
     /// The shells that remain are empty; the runtime is given some turns to drop them, but not waited
     /// for, because it may never run again.
     pub(crate) async fn close(&self) {
         self.tasks.is_closed.store(true, Ordering::SeqCst);
+        let open = self.tasks.open();
+        if open.iter().any(is_polled_here) {
+            return self.stop();
+        }
         let mut postponed = Postponed::default();
-        for work in self.tasks.open() {
-            if is_polled_here(&work) {
-                continue;
-            }
+        for work in open {
             let task = work.task.lock().await.take();
             postponed.run(|| work.end(task));
         }

@@ -176,8 +176,9 @@ impl<K, V, S> CacheBuilder<K, V, S> {
     /// A compute's closure is called at once; its future is polled when its turn comes, in the order of
     /// asking. Waiting for it counts against a compute's timeout, and a
     /// compute that all its callers leave while it waits gives its place up. A compute that another
-    /// compute of this cache waits for runs within that one's permit: else both might wait for ever. One
-    /// call for many keys is one compute. A compute that nobody polls keeps its permit: see
+    /// compute of this cache asks for runs within that one's permit: else both might wait for ever; and
+    /// it goes on without one for others who wait for it, should the one that asked leave. One call for
+    /// many keys is one compute. A compute that nobody polls keeps its permit: see
     /// [`compute_timeout`](Self::compute_timeout).
     pub fn max_concurrent_computes(mut self, max_concurrent_computes: usize) -> Self {
         self.computes.max_concurrent = Some(max_concurrent_computes);

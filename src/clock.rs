@@ -60,8 +60,14 @@ const FAR: u64 = 1_000_000_000;
 /// Reads the time of the system, or that of a runtime with a clock of its own.
 pub(crate) struct Clock {
     source: Source,
-    /// One moment as a timer knows it, and as this clock does.
-    origin: (Instant, Tick),
+    timeline: Timeline,
+}
+
+/// One moment as a timer knows it, and as a clock does: tells all others.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Timeline {
+    instant: Instant,
+    tick: Tick,
 }
 
 enum Source {
@@ -73,14 +79,15 @@ impl Clock {
     pub(crate) fn new(runtime: Option<&Arc<dyn Runtime>>) -> Self {
         match runtime {
             Some(runtime) if !runtime.is_system_clock() => {
-                let origin = (runtime.now(), Tick::START);
-                Self { source: Source::Runtime(Arc::clone(runtime)), origin }
+                let timeline = Timeline { instant: runtime.now(), tick: Tick::START };
+                Self { source: Source::Runtime(Arc::clone(runtime)), timeline }
             }
             _ => {
                 let clock = system::Clock::new();
                 // In this order: what a timer is asked for must not come early.
-                let now = clock.now();
-                Self { source: Source::System(clock), origin: (system::instant(), now) }
+                let tick = clock.now();
+                let timeline = Timeline { instant: system::instant(), tick };
+                Self { source: Source::System(clock), timeline }
             }
         }
     }
@@ -90,7 +97,7 @@ impl Clock {
     pub(crate) fn now(&self) -> Tick {
         match &self.source {
             Source::System(clock) => clock.now(),
-            Source::Runtime(runtime) => Tick::START.at(self.origin.0, runtime.now()),
+            Source::Runtime(runtime) => Tick::START.at(self.timeline.instant, runtime.now()),
         }
     }
 
@@ -138,11 +145,21 @@ impl Clock {
 
     /// The moment as the runtime's timer knows it; `None` for "never" or past what it can tell.
     pub(crate) fn instant(&self, tick: Tick) -> Option<Instant> {
+        self.timeline.instant(tick)
+    }
+
+    pub(crate) fn timeline(&self) -> Timeline {
+        self.timeline
+    }
+}
+
+impl Timeline {
+    /// The moment as the runtime's timer knows it; `None` for "never" or past what it can tell.
+    pub(crate) fn instant(self, tick: Tick) -> Option<Instant> {
         if tick == Tick::NEVER {
             return None;
         }
-        let (instant, origin) = self.origin;
-        instant.checked_add(tick.since(origin))
+        self.instant.checked_add(tick.since(self.tick))
     }
 }
 

@@ -73,7 +73,8 @@ impl<'a, K, V, S, P> Entry<'a, K, V, S, P> {
     /// [`TimedOut`](ComputeError::TimedOut), or a stale value where
     /// [`stale_if_error`](crate::CacheBuilder::stale_if_error) allows that. If others wait for the same
     /// compute with more patience, it goes on for them: it is dropped, and its key free, when it has run
-    /// for as long as the most patient of its callers gives it. Without a runtime there is nobody to
+    /// for as long as the most patient of its callers gives it. A call that came later, and has time left
+    /// then, asks again: it computes for itself, or joins who does. Without a runtime there is nobody to
     /// wake the call: then it has no effect.
     pub fn timeout(mut self, timeout: Duration) -> Self {
         self.options.special().timeout = Some(timeout);

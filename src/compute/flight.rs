@@ -9,15 +9,16 @@
 //!
 //! [`Shared`]: futures_util::future::Shared
 
-use std::future::Future;
+use std::future::{Future, poll_fn};
 use std::mem;
 use std::pin::Pin;
 use std::slice;
-use std::task::{Context, Poll, Waker};
+use std::task::{Context, Poll, Waker, ready};
+use std::time::Duration;
 
 use futures_util::FutureExt;
 use futures_util::future::{BoxFuture, Shared};
-use futures_util::task::{ArcWake, waker};
+use futures_util::task::waker;
 
 use crate::clock::{Clock, Tick};
 use crate::options::Options;
@@ -26,11 +27,12 @@ use crate::runtime::{Runtime, Task};
 use crate::store::{Ending, Failure, Handle, Ticket};
 use crate::sync::{Arc, Weak};
 
-use super::patience::{Allowance, Patience, Term};
+use super::patience::{Allowance, Lapse, Patience};
 use super::permits::Permits;
-use super::recursion::{Closed, Dependency, Polling, is_around};
+use super::recursion::{Dependency, Polling, apart};
 use super::share::{Share, Shareable, Stage};
 use super::signal::{AnySignal, Origin, Progress, Signal};
+use super::term::Term;
 
 /// How a compute ended, whatever its callers' error types.
 #[derive(Clone)]
@@ -57,6 +59,8 @@ pub(crate) enum Awaited<V> {
     /// Waiting would never end: the waiter is part of the compute that it waits for.
     Recursive,
     TimedOut,
+    /// The compute was given up, and this waiter has so much time left.
+    GivenUp(Duration),
 }
 
 /// Where flights land.
@@ -144,11 +148,13 @@ impl<V> Flight<V> {
     #[cold]
     fn end(&self, ground: Option<&dyn Ground<V>>, outcome: Option<&Outcome<V>>) {
         let Some(ground) = ground else { return };
+        let term = &self.signal.content.term;
         for &ticket in self.tickets.as_slice() {
             ground.end(
                 ticket,
                 match outcome {
-                    _ if self.signal.content.term.is_given_up() => Ending::GivenUp,
+                    _ if term.is_given_up() => Ending::GivenUp,
+                    None if term.is_deserted() => Ending::GivenUp,
                     Some(Outcome::Failed(failure)) => Ending::Failed(Some(Failure::clone(failure))),
                     Some(Outcome::Panicked(_)) => Ending::Failed(None),
                     _ => Ending::Dropped,
@@ -206,8 +212,7 @@ pub(crate) struct FlightHandle<V> {
 }
 
 impl<V: Clone + Send + Sync + 'static> FlightHandle<V> {
-    /// One more waiter, unless the last one has just left, or the compute was given up. It has no
-    /// [patience](Waiter::with_patience) yet.
+    /// One more waiter, unless the last one has just left, or the compute was given up.
     #[inline]
     pub(super) fn join(&self, terms: Terms<'_>) -> Option<Waiter<V>> {
         let signal = self.signal.upgrade()?;
@@ -217,8 +222,12 @@ impl<V: Clone + Send + Sync + 'static> FlightHandle<V> {
         }
         let share = Some(signal.content.join()?);
         term.extend(terms.allowance.limit(term.begun));
-        let part = self.part;
-        Some(Waiter { signal, share, place: None, dependency: None, part, patience: None })
+        let deadline = match terms.allowance {
+            Allowance::OfCall(timeout) => terms.clock.now().after(timeout),
+            _ => term.limit(),
+        };
+        let patience = terms.patience(deadline, term);
+        Some(Waiter { signal, share, place: None, dependency: None, part: self.part, patience })
     }
 }
 
@@ -242,6 +251,12 @@ impl Terms<'_> {
     #[inline]
     pub(super) fn are_timed(self) -> bool {
         !matches!(self.allowance, Allowance::Endless)
+    }
+
+    #[inline]
+    fn patience(self, deadline: Tick, term: &Term) -> Option<Box<Patience>> {
+        let runtime = self.runtime.filter(|_| self.are_timed())?;
+        Some(Box::new(Patience::until(deadline, term.limit(), self.clock, runtime)))
     }
 }
 
@@ -318,10 +333,13 @@ impl<V: Clone + Send + Sync + 'static> Leader<V> {
         let signal = Arc::clone(&flight.signal);
         // Inside the flight: a closure that asks for its own key is told so.
         let polling = Polling::begin(Arc::<Signal<Stage<V>>>::clone(&signal));
+        let edge = polling.as_ref().and_then(Polling::edge);
         flight.compute = Some(match contain(make) {
             Ok(compute) => flight.admitted(compute.boxed(), terms.permits),
             Err(message) => std::future::ready(Outcome::Panicked(message)).boxed(),
         });
+        // Perhaps the compute goes on in the background, and nobody here waits for it.
+        drop(edge);
         drop(polling);
         let waker = flight.waker.clone();
         let shared = Shareable::Left(flight).shared();
@@ -348,6 +366,7 @@ impl<V: Clone + Send + Sync + 'static> Leader<V> {
         // the signal is told how far it came, when all is ready for those who are then woken.
         let polling = Polling::begin(Arc::<Signal<Stage<V>>>::clone(&flight.signal));
         let polling = polling.expect("a new flight is not polled yet");
+        let dependency = depend(&polling);
         if let Poll::Ready(outcome) = flight.first_poll(make, terms.permits) {
             flight.signal.content.end(&outcome);
             return Launched::Ended(Awaited::Outcome(outcome));
@@ -359,12 +378,24 @@ impl<V: Clone + Send + Sync + 'static> Leader<V> {
         signal.content.share(&shared);
         let mut waiter = Waiter::of(signal, shared, terms);
         waiter.signal.register(&mut waiter.place, context.waker());
-        match waiter.depend(&polling) {
-            Ok(()) if waiter.has_lost_patience(context) => Launched::Ended(Awaited::TimedOut),
-            Ok(()) => Launched::UnderWay(waiter),
-            Err(Closed) => Launched::Ended(Awaited::Recursive),
+        waiter.dependency = dependency;
+        if waiter.closes_circle() {
+            return Launched::Ended(Awaited::Recursive);
+        }
+        match waiter.poll_patience(context) {
+            Poll::Ready(awaited) => Launched::Ended(awaited),
+            Poll::Pending => Launched::UnderWay(waiter),
         }
     }
+}
+
+/// Notes that the compute which polls a flight, if one does, waits for it. Before the poll: it may block
+/// its thread, on what waits for that compute.
+#[inline]
+fn depend(polling: &Polling) -> Option<Box<Dependency>> {
+    let dependency = polling.edge()?;
+    dependency.lend_permits();
+    Some(dependency)
 }
 
 impl<V> Flight<V> {
@@ -401,10 +432,6 @@ impl<V> Flight<V> {
     {
         match contain(make) {
             Ok(compute) => {
-                if permits.is_some() && is_around(self.signal.origin()) {
-                    // Who asked for it has a permit, and waits.
-                    self.signal.lend();
-                }
                 self.compute = Some(self.admitted(compute.boxed(), permits));
                 self.poll_unpin(&mut Context::from_waker(Waker::noop()))
             }
@@ -423,7 +450,7 @@ pub(crate) struct Waiter<V> {
     /// `None` when it has left.
     share: Option<Share<V>>,
     place: Option<usize>,
-    /// That another flight's compute is left waiting here.
+    /// That another flight's compute waits here.
     dependency: Option<Box<Dependency>>,
     /// Which of several keys it waits for; `None` is for all of them.
     part: Option<u32>,
@@ -431,32 +458,12 @@ pub(crate) struct Waiter<V> {
 }
 
 impl<V: Clone + Send + Sync + 'static> Waiter<V> {
+    /// The leader's.
     fn of(signal: Arc<Signal<Stage<V>>>, shared: Shared<Shareable<V>>, terms: Terms<'_>) -> Self {
+        let term = &signal.content.term;
+        let patience = terms.patience(terms.allowance.limit(term.begun), term);
         let share = Some(Share::Taken(shared));
-        let deadline = terms.allowance.limit(signal.content.term.begun);
-        Self { signal, share, place: None, dependency: None, part: None, patience: None }
-            .with_patience_until(deadline, terms)
-    }
-
-    /// Lets a waiter that joined wait for as long as its caller wants. Asks the runtime for a timer: not
-    /// for use under a lock.
-    #[inline]
-    pub(super) fn with_patience(self, terms: Terms<'_>) -> Self {
-        let deadline = match terms.allowance {
-            Allowance::Endless => return self,
-            Allowance::OfCall(timeout) => terms.clock.now().after(timeout),
-            Allowance::OfCompute(_) => self.signal.content.term.limit(),
-        };
-        self.with_patience_until(deadline, terms)
-    }
-
-    #[inline]
-    fn with_patience_until(mut self, deadline: Tick, terms: Terms<'_>) -> Self {
-        if terms.are_timed() {
-            let patience = Patience::until(deadline, terms.clock, terms.runtime);
-            self.patience = patience.map(Box::new);
-        }
-        self
+        Self { signal, share, place: None, dependency: None, part: None, patience }
     }
 
     /// Lets the waiter speak for all keys of its flight. Returns the one that it spoke for.
@@ -474,25 +481,27 @@ impl<V: Clone + Send + Sync + 'static> Waiter<V> {
         self.signal.content.term.drive()
     }
 
-    /// A task that drives the compute, and has no use for its outcome.
-    pub(super) fn driven(self) -> Task {
-        self.map(drop).boxed()
+    /// A task that drives the compute for as long as that may run, and has no use for its outcome.
+    pub(super) fn driven(mut self) -> Task {
+        if let Some(patience) = &mut self.patience {
+            patience.last();
+        }
+        // Also where the runtime polls it inside another compute, which does not wait for it.
+        poll_fn(move |context| apart(|| self.poll_unpin(context)).map(drop)).boxed()
     }
 
     /// Another waiter for the same flight.
     pub(super) fn accompany(&self, terms: Terms<'_>) -> Option<Self> {
-        let waiter =
-            FlightHandle { signal: Arc::downgrade(&self.signal), part: None }.join(terms)?;
-        Some(waiter.with_patience(terms))
+        FlightHandle { signal: Arc::downgrade(&self.signal), part: None }.join(terms)
     }
 
-    fn has_lost_patience(&mut self, context: &mut Context<'_>) -> bool {
-        let Some(patience) = &mut self.patience else { return false };
-        if patience.poll(context).is_pending() {
-            return false;
-        }
-        self.signal.content.term.time_out(patience.deadline);
-        true
+    fn poll_patience(&mut self, context: &mut Context<'_>) -> Poll<Awaited<V>> {
+        let Some(patience) = &mut self.patience else { return Poll::Pending };
+        let lapse = ready!(patience.poll(&self.signal.content.term, context));
+        Poll::Ready(match lapse {
+            Lapse::OfCaller => Awaited::TimedOut,
+            Lapse::OfCompute(left) => Awaited::GivenUp(left),
+        })
     }
 
     /// What is for this waiter of what the compute came to.
@@ -518,6 +527,10 @@ impl<V: Clone + Send + Sync + 'static> Waiter<V> {
         let Some(polling) = Polling::begin(self.any_signal()) else {
             return Poll::Ready(Awaited::Recursive);
         };
+        let is_new = self.dependency.is_none();
+        if is_new {
+            self.dependency = depend(&polling);
+        }
         let share = self.share.as_mut().expect("a waiter is not polled after its end");
         let mut registered = false;
         loop {
@@ -537,26 +550,16 @@ impl<V: Clone + Send + Sync + 'static> Waiter<V> {
                 break;
             }
         }
-        match self.depend(&polling) {
-            Ok(()) if self.has_lost_patience(context) => Poll::Ready(Awaited::TimedOut),
-            Ok(()) => Poll::Pending,
-            Err(Closed) => Poll::Ready(Awaited::Recursive),
+        if is_new && self.closes_circle() {
+            return Poll::Ready(Awaited::Recursive);
         }
+        self.poll_patience(context)
     }
 
-    /// Notes which compute is left waiting here, if one is.
+    /// Whether waiting would never end. Asked after the poll, which may have brought what it is about.
     #[inline]
-    fn depend(&mut self, polling: &Polling) -> Result<(), Closed> {
-        if self.dependency.is_some() {
-            return Ok(());
-        }
-        let Some(enclosing) = polling.enclosing() else { return Ok(()) };
-        self.dependency = Some(Box::new(Dependency::add(&enclosing, &self.any_signal())?));
-        // Who waits has a permit, if there are any: the compute need not wait for one.
-        if is_around(self.signal.origin()) && self.signal.lend() {
-            Signal::wake_by_ref(&self.signal);
-        }
-        Ok(())
+    fn closes_circle(&self) -> bool {
+        self.dependency.as_deref().is_some_and(Dependency::closes_circle)
     }
 }
 
@@ -578,7 +581,10 @@ impl<V: Clone + Send + Sync + 'static> Future for Waiter<V> {
 
     fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Awaited<V>> {
         let polled = self.poll_flight(context);
-        if polled.is_ready() {
+        if let Poll::Ready(awaited) = &polled {
+            if let Awaited::TimedOut | Awaited::GivenUp(_) = awaited {
+                self.signal.content.term.leave(true);
+            }
             self.leave();
         }
         polled
@@ -587,6 +593,9 @@ impl<V: Clone + Send + Sync + 'static> Future for Waiter<V> {
 
 impl<V> Drop for Waiter<V> {
     fn drop(&mut self) {
+        if self.share.is_some() {
+            self.signal.content.term.leave(false);
+        }
         self.leave();
     }
 }

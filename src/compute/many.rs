@@ -343,12 +343,11 @@ where
     }
 
     fn join(&mut self, missing: Missing<K, V>, mut waiter: Waiter<V>) {
-        let (part, terms) = (waiter.widen(), self.terms());
+        let part = waiter.widen();
         match self.flights.entry(waiter.flight()) {
             Slot::Occupied(place) => self.joined[*place.get()].keys.push((missing, part)),
             Slot::Vacant(place) => {
                 place.insert(self.joined.len());
-                let waiter = waiter.with_patience(terms);
                 self.joined.push(Waits { waiter, keys: vec![(missing, part)] });
             }
         }
@@ -400,7 +399,7 @@ impl<V> Awaited<V> {
                 Some(ComputeError::Panicked(Arc::clone(message)))
             }
             Self::Recursive => Some(ComputeError::Recursive),
-            Self::TimedOut => Some(ComputeError::TimedOut),
+            Self::TimedOut | Self::GivenUp(_) => Some(ComputeError::TimedOut),
             _ => None,
         }
     }

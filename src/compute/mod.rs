@@ -10,6 +10,7 @@ pub(crate) mod permits;
 mod recursion;
 mod share;
 mod signal;
+mod term;
 
 #[cfg(feature = "test-util")]
 pub(crate) use recursion::apart;
@@ -427,7 +428,6 @@ where
         self.count_miss();
         let Parts { store, host, .. } = self.parts;
         let terms = host.terms(&self.options, store.clock());
-        let waiter = waiter.with_patience(terms);
         self.detach(&waiter, terms, self.options.is_detached());
         Entered::Joins(waiter)
     }
@@ -451,7 +451,12 @@ where
             Awaited::Outcome(Outcome::Panicked(message)) => {
                 return Some(self.stand_in().ok_or(ComputeError::Panicked(message)));
             }
-            Awaited::TimedOut => None,
+            // What this call has a compute for, it can ask again.
+            Awaited::GivenUp(left) if self.make.is_some() => {
+                self.options.special().timeout = Some(left);
+                return None;
+            }
+            Awaited::GivenUp(_) | Awaited::TimedOut => None,
         };
         if let Some(value) = self.stand_in() {
             return Some(Ok(value));

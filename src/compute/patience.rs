@@ -1,13 +1,14 @@
-//! Patience: how long a caller waits for a compute, and how long the compute may run for its callers.
+//! Patience: how long a caller waits for a compute.
 
-use std::pin::Pin;
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
-use crate::clock::{Clock, Tick};
+use crate::clock::{Clock, Tick, Timeline};
 use crate::panic::contain;
 use crate::runtime::{Runtime, Task};
-use crate::sync::{Arc, AtomicBool, AtomicU64, Ordering};
+use crate::sync::{Arc, Weak};
+
+use super::term::Term;
 
 /// How much time a caller gives a compute.
 #[derive(Clone, Copy, Debug)]
@@ -42,79 +43,77 @@ impl Allowance {
     }
 }
 
-/// A caller's patience with one compute, and what wakes it at the end of it.
+/// A caller's patience with one compute, and what wakes it at the end of it, or of the compute's time.
 pub(super) struct Patience {
-    pub(super) deadline: Tick,
-    timer: Task,
+    /// When the caller's own is at its end.
+    deadline: Tick,
+    alarm: Alarm,
+    timeline: Timeline,
+    /// Not kept alive: it may own the task that waits here.
+    runtime: Weak<dyn Runtime>,
+}
+
+/// Whose time is up.
+pub(super) enum Lapse {
+    /// The caller's.
+    OfCaller,
+    /// The compute's, but the caller has so much left.
+    OfCompute(Duration),
+}
+
+struct Alarm {
+    moment: Tick,
+    /// Made when it is first polled: that is the user's code, which must not run under a lock.
+    timer: Option<Task>,
+}
+
+impl Alarm {
+    fn at(moment: Tick) -> Self {
+        Self { moment, timer: None }
+    }
 }
 
 impl Patience {
-    /// `None` if it never ends.
+    /// Until `deadline`, with a compute whose time is up at `limit`.
     pub(super) fn until(
         deadline: Tick,
+        limit: Tick,
         clock: &Clock,
-        runtime: Option<&Arc<dyn Runtime>>,
-    ) -> Option<Self> {
-        let moment = clock.instant(deadline)?;
-        let timer = runtime?.sleep_until(moment);
-        Some(Self { deadline, timer })
+        runtime: &Arc<dyn Runtime>,
+    ) -> Self {
+        let alarm = Alarm::at(deadline.min(limit));
+        Self { deadline, alarm, timeline: clock.timeline(), runtime: Arc::downgrade(runtime) }
     }
 
-    /// Ready when it is at its end. Where the runtime is gone it has none.
-    pub(super) fn poll(&mut self, context: &mut Context<'_>) -> Poll<()> {
-        let timer: &mut Pin<Box<_>> = &mut self.timer;
-        contain(|| timer.as_mut().poll(context)).unwrap_or(Poll::Pending)
+    /// From now on, it lasts as long as the compute's time.
+    pub(super) fn last(&mut self) {
+        self.deadline = Tick::NEVER;
     }
-}
 
-/// A compute's time. Each caller extends it to as long as it would have given the compute itself; what
-/// takes longer is given up: nobody joins it any more, and its outcome is not stored.
-pub(super) struct Term {
-    pub(super) begun: Tick,
-    /// Nanoseconds, as in [`Tick`].
-    limit: AtomicU64,
-    is_given_up: AtomicBool,
-    /// Whether a task drives the compute beside its callers.
-    is_driven: AtomicBool,
-}
-
-impl Term {
-    #[inline]
-    pub(super) fn new(begun: Tick, limit: Tick) -> Self {
-        Self {
-            begun,
-            limit: AtomicU64::new(limit.nanos()),
-            is_given_up: AtomicBool::new(false),
-            is_driven: AtomicBool::new(false),
+    /// Ready when a time is up. Where the runtime is gone, none ever is.
+    pub(super) fn poll(&mut self, term: &Term, context: &mut Context<'_>) -> Poll<Lapse> {
+        loop {
+            ready!(self.poll_alarm(context));
+            let moment = self.alarm.moment;
+            if moment >= self.deadline {
+                term.time_out(moment);
+                return Poll::Ready(Lapse::OfCaller);
+            }
+            if term.time_out(moment) {
+                return Poll::Ready(Lapse::OfCompute(self.deadline.since(moment)));
+            }
+            // Somebody has given the compute more time since.
+            self.alarm = Alarm::at(self.deadline.min(term.limit()));
         }
     }
 
-    pub(super) fn limit(&self) -> Tick {
-        Tick::from_nanos(self.limit.load(Ordering::SeqCst))
-    }
-
-    pub(super) fn extend(&self, limit: Tick) {
-        self.limit.fetch_max(limit.nanos(), Ordering::SeqCst);
-    }
-
-    /// Whether the compute can still be joined.
-    pub(super) fn is_open(&self, clock: &Clock) -> bool {
-        !self.is_given_up() && !clock.has_passed(self.limit())
-    }
-
-    /// Notes that a caller's time is up at `deadline`. If nobody gives the compute more, it is given up.
-    pub(super) fn time_out(&self, deadline: Tick) {
-        if self.limit() <= deadline {
-            self.is_given_up.store(true, Ordering::SeqCst);
-        }
-    }
-
-    pub(super) fn is_given_up(&self) -> bool {
-        self.is_given_up.load(Ordering::SeqCst)
-    }
-
-    /// Notes that a task drives the compute; false if one did before.
-    pub(super) fn drive(&self) -> bool {
-        !self.is_driven.swap(true, Ordering::SeqCst)
+    fn poll_alarm(&mut self, context: &mut Context<'_>) -> Poll<()> {
+        let Some(moment) = self.timeline.instant(self.alarm.moment) else { return Poll::Pending };
+        let Some(runtime) = self.runtime.upgrade() else { return Poll::Pending };
+        let timer = &mut self.alarm.timer;
+        let polled = contain(|| {
+            timer.get_or_insert_with(|| runtime.sleep_until(moment)).as_mut().poll(context)
+        });
+        polled.unwrap_or(Poll::Pending)
     }
 }

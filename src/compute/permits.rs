@@ -1,116 +1,125 @@
 //! Permits: how many computes of one cache may run at once.
 //!
-//! Those that wait take turns: the next one waits for a permit, and the others for their turn. A
-//! compute that is asked for by another of the same cache needs no permit of its own: the other, which
-//! has one, waits for it.
-//!
-//! Locks of `async-lock` call wakers while they hold a lock of their own. Here a waker only goes on a
-//! list, and is called when they have let go.
+//! A permit that is given back goes to the compute that has waited longest, whether it looks at once or
+//! not: so none that comes later is before it. A compute that is asked for by another of the same cache
+//! needs no permit of its own: the other, which has one, waits for it.
 
+use std::collections::BTreeMap;
 use std::future::Future;
 use std::pin::Pin;
 use std::task::{Context, Poll, Waker, ready};
 
-use async_lock::{Mutex as TurnLock, Semaphore, SemaphoreGuardArc};
 use futures_util::FutureExt;
-use futures_util::future::BoxFuture;
-use futures_util::task::{ArcWake, waker};
 
-use crate::panic::{Postponed, contain};
+use crate::panic::Postponed;
 use crate::sync::{Arc, Mutex};
 
 use super::flight::{Compute, Outcome};
-use super::recursion::apart;
 use super::signal::AnySignal;
 
 /// The permits of one cache.
 #[derive(Clone)]
-pub(crate) struct Permits(Arc<Desk>);
+pub(crate) struct Permits(Arc<Mutex<Desk>>);
 
 struct Desk {
-    permits: Arc<Semaphore>,
-    turn: Arc<TurnLock<()>>,
-    called: Mutex<Vec<Waker>>,
+    /// None while somebody waits.
+    free: usize,
+    /// The computes that wait, by their numbers: the first has waited longest.
+    waiting: BTreeMap<u64, Waker>,
+    last_number: u64,
 }
 
 impl Permits {
     pub(crate) fn new(count: usize) -> Self {
-        Self(Arc::new(Desk {
-            permits: Arc::new(Semaphore::new(count)),
-            turn: Arc::default(),
-            called: Mutex::default(),
-        }))
+        let desk = Desk { free: count, waiting: BTreeMap::new(), last_number: 0 };
+        Self(Arc::new(Mutex::new(desk)))
     }
 
     /// The compute, which runs when there is a permit for it.
     pub(super) fn admit<V>(&self, compute: Compute<V>, signal: Arc<AnySignal>) -> Admission<V> {
-        let desk = Arc::clone(&self.0);
-        let (turn, permits) = (Arc::clone(&desk.turn), Arc::clone(&desk.permits));
-        let waiting = async move {
-            let _turn = turn.lock_arc().await;
-            permits.acquire_arc().await
-        };
-        let standing = Standing::Waits(waiting.boxed());
-        Admission { standing, desk, signal, compute: Some(compute) }
+        let permits = self.clone();
+        Admission { standing: Standing::Comes, permits, signal, compute: Some(compute) }
     }
-}
 
-impl Desk {
-    /// Wakes who was called.
-    fn call_out(&self) {
-        let called = std::mem::take(&mut *self.called.lock());
-        if called.is_empty() {
-            return;
+    /// Takes a permit, or else a place in the queue.
+    fn take(&self, waker: &Waker) -> Standing {
+        let mut desk = self.0.lock();
+        if desk.free > 0 {
+            desk.free -= 1;
+            return Standing::Runs;
         }
-        // A waker may poll on the spot: what it polls is no part of the compute that leaves.
-        apart(|| {
-            for waker in called {
-                let _ = contain(|| waker.wake());
-            }
-        });
+        desk.last_number += 1;
+        let number = desk.last_number;
+        desk.waiting.insert(number, waker.clone());
+        Standing::Waits(number)
     }
-}
 
-/// A waker that is called later.
-struct Call {
-    desk: Arc<Desk>,
-    waker: Waker,
-}
+    fn is_waiting(&self, number: u64) -> bool {
+        self.0.lock().waiting.contains_key(&number)
+    }
 
-impl ArcWake for Call {
-    fn wake_by_ref(call: &Arc<Self>) {
-        call.desk.called.lock().push(call.waker.clone());
+    /// Gives a place in the queue up, or the permit that came of it.
+    fn leave(&self, number: u64) {
+        let place = self.0.lock().waiting.remove(&number);
+        if place.is_none() {
+            self.give_back();
+        }
+    }
+
+    /// Gives a permit to the next compute.
+    fn give_back(&self) {
+        let mut desk = self.0.lock();
+        let Some((_, next)) = desk.waiting.pop_first() else {
+            desk.free += 1;
+            return;
+        };
+        // Woken under no lock: it may be polled on the spot.
+        drop(desk);
+        next.wake();
     }
 }
 
 /// A compute that needs a permit.
 pub(super) struct Admission<V> {
     standing: Standing,
-    desk: Arc<Desk>,
+    permits: Permits,
     /// Tells whether somebody waits for it who has a permit.
     signal: Arc<AnySignal>,
     /// `None` when it is over.
     compute: Option<Compute<V>>,
 }
 
+#[derive(Clone, Copy)]
 enum Standing {
-    Waits(BoxFuture<'static, SemaphoreGuardArc>),
-    /// With a permit, or under that of a compute which waits for it.
-    Runs(#[expect(dead_code, reason = "held until the compute ends")] Option<SemaphoreGuardArc>),
+    Comes,
+    /// In the queue, by its number; with a permit if it is not there any more.
+    Waits(u64),
+    Runs,
+    /// Under the permit of a compute that waits for it.
+    RunsAlong,
+    Left,
 }
 
 impl<V> Admission<V> {
     fn poll_permit(&mut self, context: &mut Context<'_>) -> Poll<()> {
-        let Standing::Waits(waiting) = &mut self.standing else { return Poll::Ready(()) };
-        let permit = if self.signal.is_lent() {
-            None
-        } else {
-            let desk = Arc::clone(&self.desk);
-            let waker = waker(Arc::new(Call { desk, waker: context.waker().clone() }));
-            Some(ready!(waiting.poll_unpin(&mut Context::from_waker(&waker))))
+        self.standing = match self.standing {
+            Standing::Comes | Standing::Waits(_) if self.signal.ask_for_permit() => {
+                self.leave();
+                Standing::RunsAlong
+            }
+            Standing::Comes => self.permits.take(context.waker()),
+            Standing::Waits(number) if !self.permits.is_waiting(number) => Standing::Runs,
+            standing => standing,
         };
-        self.standing = Standing::Runs(permit);
-        Poll::Ready(())
+        if let Standing::Waits(_) = self.standing { Poll::Pending } else { Poll::Ready(()) }
+    }
+
+    fn leave(&mut self) {
+        match std::mem::replace(&mut self.standing, Standing::Left) {
+            Standing::Waits(number) => self.permits.leave(number),
+            Standing::Runs => self.permits.give_back(),
+            Standing::Comes | Standing::RunsAlong | Standing::Left => {}
+        }
     }
 }
 
@@ -118,9 +127,7 @@ impl<V> Future for Admission<V> {
     type Output = Outcome<V>;
 
     fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Outcome<V>> {
-        let permit = self.poll_permit(context);
-        self.desk.call_out();
-        ready!(permit);
+        ready!(self.poll_permit(context));
         let compute = self.compute.as_mut().expect("a compute is not polled after its end");
         compute.poll_unpin(context)
     }
@@ -131,7 +138,6 @@ impl<V> Drop for Admission<V> {
         // First the compute, whose destructor may panic, and then its permit.
         let mut postponed = Postponed::default();
         postponed.run(|| drop(self.compute.take()));
-        self.standing = Standing::Runs(None);
-        self.desk.call_out();
+        self.leave();
     }
 }

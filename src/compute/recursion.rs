@@ -2,9 +2,11 @@
 //!
 //! Two things are known without a runtime. While a flight is polled, it is on a stack of this
 //! thread: whoever asks for a flight on the stack asks from inside it. And a flight whose compute
-//! was left waiting for another has an edge to it: whoever would close a circle of edges is told,
-//! also when the circle runs through several tasks. What a compute spawns and then waits for by
-//! other means is not seen.
+//! polls another, or was left waiting for it, has an edge to it: whoever would close a circle of edges
+//! is told, also when the circle runs through several tasks, and through threads that block. What a
+//! compute spawns and then waits for by other means is not seen.
+//!
+//! Along the edges, those that wait lend their permits to those that they wait for.
 
 use std::cell::RefCell;
 use std::collections::HashSet;
@@ -58,14 +60,15 @@ impl Polling {
         innermost.unwrap_or(Progress::Untouched)
     }
 
-    /// The flight whose compute polls this one.
+    /// The edge from the flight whose compute polls this one, if there is such a flight.
     #[expect(clippy::unused_self, reason = "there is a poll to ask about while it lives")]
     #[inline]
-    pub(super) fn enclosing(&self) -> Option<Arc<AnySignal>> {
-        STACK.with_borrow(|stack| {
-            let outer = stack.len().checked_sub(2)?;
-            Some(Arc::clone(&stack[outer].signal))
-        })
+    pub(super) fn edge(&self) -> Option<Box<Dependency>> {
+        let (waiting, awaited) = STACK.with_borrow(|stack| match &stack[..] {
+            [.., outer, inner] => Some((Arc::clone(&outer.signal), Arc::clone(&inner.signal))),
+            _ => None,
+        })?;
+        Some(Box::new(Dependency::add(&waiting, &awaited)))
     }
 }
 
@@ -76,14 +79,6 @@ impl Drop for Polling {
             signal.polled(progress);
         }
     }
-}
-
-/// Whether the innermost flight is polled inside another one of the same cache.
-pub(super) fn is_around(origin: Origin) -> bool {
-    STACK.with_borrow(|stack| {
-        let outer = stack.split_last().map_or(&[][..], |(_, outer)| outer);
-        outer.iter().any(|frame| frame.signal.origin() == origin)
-    })
 }
 
 /// Runs what has nothing to do with the flights that are being polled on this thread, such as
@@ -101,67 +96,110 @@ pub(crate) fn apart<T>(code: impl FnOnce() -> T) -> T {
     code()
 }
 
-/// The flights that one flight's compute was left waiting for.
+/// The flights that one flight's compute waits for; and who waits for it.
 #[derive(Default)]
-pub(super) struct Dependencies(Mutex<Vec<Weak<AnySignal>>>);
+pub(super) struct Dependencies(Mutex<Edges>);
+
+#[derive(Default)]
+struct Edges {
+    awaited: Vec<Weak<AnySignal>>,
+    /// Other caches whose computes have waited for this one, directly or not.
+    lenders: Vec<Origin>,
+}
 
 impl Dependencies {
-    fn snapshot(&self) -> Vec<Arc<AnySignal>> {
-        self.0.lock().iter().filter_map(Weak::upgrade).collect()
+    fn awaited(&self) -> Vec<Arc<AnySignal>> {
+        self.0.lock().awaited.iter().filter_map(Weak::upgrade).collect()
     }
 }
 
-/// The edges would be a circle.
-#[derive(Debug)]
-pub(super) struct Closed;
-
-/// An edge: `waiting` was left waiting for `awaited`. It is gone when dropped.
+/// An edge: `waiting` waits for `awaited`. It is gone when dropped.
 pub(super) struct Dependency {
     waiting: Weak<AnySignal>,
     awaited: Weak<AnySignal>,
 }
 
 impl Dependency {
-    /// Adds the edge.
+    fn add(waiting: &Arc<AnySignal>, awaited: &Arc<AnySignal>) -> Self {
+        waiting.dependencies().0.lock().awaited.push(Arc::downgrade(awaited));
+        Self { waiting: Arc::downgrade(waiting), awaited: Arc::downgrade(awaited) }
+    }
+
+    /// Whether it closes a circle.
     ///
-    /// # Errors
+    /// It is there before the circle is looked for, so of two that close one at the same time at least
+    /// one sees it.
+    pub(super) fn closes_circle(&self) -> bool {
+        let (Some(waiting), Some(awaited)) = (self.waiting.upgrade(), self.awaited.upgrade())
+        else {
+            return false;
+        };
+        Walk::from(awaited).any(|signal| is_same(&signal, &waiting))
+    }
+
+    /// Lends the permits under which the compute runs that waits: else what it waits for might wait for
+    /// them.
     ///
-    /// If it closes a circle.
-    ///
-    /// The edge is there before the circle is looked for, so of two that close one at the same
-    /// time at least one sees it.
-    pub(super) fn add(waiting: &Arc<AnySignal>, awaited: &Arc<AnySignal>) -> Result<Self, Closed> {
-        waiting.dependencies().0.lock().push(Arc::downgrade(awaited));
-        let edge = Self { waiting: Arc::downgrade(waiting), awaited: Arc::downgrade(awaited) };
-        if reaches(awaited, waiting) { Err(Closed) } else { Ok(edge) }
+    /// The edge is there before that: whoever comes to wait for the one that waits goes along it.
+    pub(super) fn lend_permits(&self) {
+        let (Some(waiting), Some(awaited)) = (self.waiting.upgrade(), self.awaited.upgrade())
+        else {
+            return;
+        };
+        let mut lenders = waiting.dependencies().0.lock().lenders.clone();
+        lenders.push(waiting.origin());
+        Walk::from(awaited).for_each(|signal| borrow(&signal, &lenders));
+    }
+}
+
+/// Lets a compute, and what it waits for, run under these permits.
+fn borrow(signal: &AnySignal, lenders: &[Origin]) {
+    for &lender in lenders {
+        if lender == signal.origin() {
+            signal.lend_permit();
+            continue;
+        }
+        let known = &mut signal.dependencies().0.lock().lenders;
+        if !known.contains(&lender) {
+            known.push(lender);
+        }
     }
 }
 
 impl Drop for Dependency {
     fn drop(&mut self) {
         let Some(waiting) = self.waiting.upgrade() else { return };
-        let mut edges = waiting.dependencies().0.lock();
+        let edges = &mut waiting.dependencies().0.lock().awaited;
         if let Some(index) = edges.iter().position(|edge| Weak::ptr_eq(edge, &self.awaited)) {
             edges.swap_remove(index);
         }
     }
 }
 
-/// Whether the edges lead from one flight to another.
-fn reaches(from: &Arc<AnySignal>, target: &Arc<AnySignal>) -> bool {
-    let mut next = vec![Arc::clone(from)];
-    let mut seen = HashSet::from([Arc::as_ptr(from).cast::<()>()]);
-    while let Some(signal) = next.pop() {
-        for awaited in signal.dependencies().snapshot() {
-            if is_same(&awaited, target) {
-                return true;
-            }
-            if seen.insert(Arc::as_ptr(&awaited).cast()) {
-                next.push(awaited);
+/// The flights that the edges lead to, and the one that they are followed from.
+struct Walk {
+    next: Vec<Arc<AnySignal>>,
+    seen: HashSet<*const ()>,
+}
+
+impl Walk {
+    fn from(signal: Arc<AnySignal>) -> Self {
+        Self { next: vec![signal], seen: HashSet::new() }
+    }
+}
+
+impl Iterator for Walk {
+    type Item = Arc<AnySignal>;
+
+    fn next(&mut self) -> Option<Arc<AnySignal>> {
+        let signal = self.next.pop()?;
+        for awaited in signal.dependencies().awaited() {
+            if self.seen.insert(Arc::as_ptr(&awaited).cast()) {
+                self.next.push(awaited);
             }
         }
+        Some(signal)
     }
-    false
 }
 
 fn is_same(left: &Arc<AnySignal>, right: &Arc<AnySignal>) -> bool {

@@ -12,9 +12,9 @@ use crate::panic::contain;
 use crate::sync::{AtomicBool, Mutex, Ordering};
 
 use super::flight::{Flight, Outcome};
-use super::patience::Term;
 use super::recursion::Polling;
 use super::signal::Progress;
+use super::term::Term;
 
 /// A flight after its first poll; or what that came to, for those who joined during it.
 pub(super) type Shareable<V> = Either<Flight<V>, Landed<V>>;

@@ -29,6 +29,11 @@ const POLLING: u8 = 2;
 /// The outcome is there.
 const DONE: u8 = 4;
 
+/// The compute has asked for a permit.
+const ASKED: u8 = 1;
+/// A compute that has a permit waits for this one.
+const LENT: u8 = 2;
+
 /// What became of one handle's poll.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Progress {
@@ -45,8 +50,8 @@ pub(super) struct Signal<C: ?Sized> {
     state: AtomicU8,
     /// The cache whose flight it is.
     origin: Origin,
-    /// A compute that has a permit waits for this one.
-    is_lent: AtomicBool,
+    /// How it stands with a permit for the compute.
+    permit: AtomicU8,
     /// Who is to be woken next. A waiter keeps its place until it leaves.
     waiters: Mutex<Slab<Option<Waker>>>,
     /// Whether a waiter ever registered.
@@ -68,7 +73,7 @@ impl<C> Signal<C> {
         Self {
             state: AtomicU8::new(0),
             origin,
-            is_lent: AtomicBool::new(false),
+            permit: AtomicU8::new(0),
             waiters: Mutex::default(),
             is_awaited: AtomicBool::new(false),
             dependencies: Dependencies::default(),
@@ -82,14 +87,16 @@ impl<C: ?Sized> Signal<C> {
         self.origin
     }
 
-    /// Whether the compute may run under the permit of another.
-    pub(super) fn is_lent(&self) -> bool {
-        self.is_lent.load(Ordering::SeqCst)
+    /// Notes that the compute needs a permit; returns whether it may run under that of another.
+    pub(super) fn ask_for_permit(&self) -> bool {
+        self.permit.fetch_or(ASKED, Ordering::SeqCst) & LENT != 0
     }
 
-    /// Lets the compute run under the permit of another; true if that is news.
-    pub(super) fn lend(&self) -> bool {
-        !self.is_lent.swap(true, Ordering::SeqCst)
+    /// Lets the compute run under the permit of another.
+    pub(super) fn lend_permit(&self) {
+        if self.permit.fetch_or(LENT, Ordering::SeqCst) == ASKED {
+            self.note_wake();
+        }
     }
 
     pub(super) fn dependencies(&self) -> &Dependencies {
@@ -148,6 +155,14 @@ impl<C: ?Sized> Signal<C> {
         }
     }
 
+    /// The compute wants to be polled.
+    fn note_wake(&self) {
+        // If it was noted before, the waiters of that time were woken, and later ones saw the note.
+        if self.state.fetch_or(WOKEN, Ordering::SeqCst) == 0 {
+            self.wake_all();
+        }
+    }
+
     #[inline]
     fn wake_all(&self) {
         // A waiter notes that it is there before it looks at the state, which has changed before this.
@@ -173,9 +188,6 @@ impl<C: ?Sized> Signal<C> {
 
 impl<C: Send + Sync> ArcWake for Signal<C> {
     fn wake_by_ref(signal: &Arc<Self>) {
-        // If it was noted before, the waiters of that time were woken, and later ones saw the note.
-        if signal.state.fetch_or(WOKEN, Ordering::SeqCst) == 0 {
-            signal.wake_all();
-        }
+        signal.note_wake();
     }
 }

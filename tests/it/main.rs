@@ -8,9 +8,14 @@ mod background;
 mod capacity;
 #[cfg(feature = "test-util")]
 mod changes;
+mod circles;
 mod close;
 #[cfg(feature = "test-util")]
 mod corners;
+#[cfg(feature = "test-util")]
+mod deadlines;
+#[cfg(feature = "test-util")]
+mod detached;
 #[cfg(feature = "test-util")]
 mod early_refresh;
 #[cfg(feature = "test-util")]
@@ -36,6 +41,7 @@ mod model;
 mod operations;
 #[cfg(feature = "test-util")]
 mod panicking_code;
+mod permits;
 mod refreshes;
 #[cfg(feature = "test-util")]
 mod refreshes_cancelled;
@@ -48,4 +54,6 @@ mod stale_values;
 mod statistics;
 #[cfg(feature = "test-util")]
 mod sweeper;
+#[cfg(feature = "test-util")]
+mod timers;
 mod types;
