@@ -19,6 +19,8 @@ mod freshness;
 mod hostile_code;
 #[cfg(feature = "test-util")]
 mod manual;
+mod many;
+mod many_keys;
 #[cfg(feature = "test-util")]
 mod model;
 mod operations;
