@@ -456,10 +456,7 @@ where
     #[cold]
     fn stand_in(&mut self) -> Option<V> {
         let value = self.stale()?;
-        if self.count == Count::Owed {
-            self.count = Count::NotYet;
-            self.count(Read::StaleHit);
-        }
+        self.count(Read::StaleHit);
         Some(value)
     }
 
@@ -470,7 +467,7 @@ where
 
     #[inline]
     fn count(&mut self, read: Read) {
-        if self.count == Count::NotYet {
+        if self.count != Count::Done {
             self.parts.store.reads().add(read);
         }
         self.count = Count::Done;
