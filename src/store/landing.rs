@@ -120,12 +120,18 @@ impl<K: Eq, V: Clone, F: Handle> Store<K, V, F> {
                 }
             }
         }
+        let renews_early = match wanted {
+            Wanted::Value | Wanted::Retried => false,
+            Wanted::Newer(_) => true,
+            Wanted::Recomputed => present
+                .is_some_and(|entry| !now.has_passed(self.freshness.served_until(entry.deadline))),
+        };
         self.bound.release(shard.tidy(now.tick(), removed));
         self.bound.release(usize::from(shard.remove_expired(hash, &key, &now, removed)));
         // One that all callers have just left, or that has failed.
         let failures = shard.flights.fence(hash, &key, removed);
         shard.stats.computes += u64::from(is_counted);
-        shard.stats.refreshes += u64::from(is_counted && renews.is_some());
+        shard.stats.refreshes += u64::from(is_counted && renews_early);
         let begun = now.tick();
         let lead = |generation| lead(Ticket { hash, generation, begun, renews, is_counted });
         shard.flights.begin(hash, key, failures, lead);
