@@ -117,13 +117,19 @@ where
     V: Clone + Send + Sync,
     S: Send + Sync,
 {
+    /// A copy to be stored, and for how long; `None` if it is not to be stored. Runs the user's code: not
+    /// for use under a lock.
     #[inline]
-    fn land_value(&self, ticket: Ticket, value: &V, options: Options<V>) {
-        let Some(ttl) = self.ttl(options, value) else {
-            return self.end(ticket, Ending::Dropped);
-        };
+    fn landing(&self, value: &V, options: Options<V>) -> Option<(V, Ttl)> {
+        let ttl = self.ttl(options, value)?;
+        Some((value.clone(), ttl))
+    }
+
+    #[inline]
+    fn land_value(&self, ticket: Ticket, landing: Option<(V, Ttl)>) {
+        let Some((value, ttl)) = landing else { return self.end(ticket, Ending::Dropped) };
         let mut removed = Leftovers::new();
-        let alarm = self.store.land(ticket, value.clone(), ttl, &mut removed);
+        let alarm = self.store.land(ticket, value, ttl, &mut removed);
         // The value is stored: a destructor's panic is not the compute's.
         let _ = contain(|| drop(removed));
         if let Some(alarm) = alarm {
@@ -140,13 +146,16 @@ where
 {
     fn land(&self, tickets: &[Ticket], outcome: &Outcome<V>, options: Options<V>) {
         match (outcome, tickets) {
-            (Outcome::Value(value), &[ticket]) => self.land_value(ticket, value, options),
+            (Outcome::Value(value), &[ticket]) => {
+                self.land_value(ticket, self.landing(value, options));
+            }
             (Outcome::Values(values), tickets) => {
-                for (&ticket, value) in tickets.iter().zip(values.iter()) {
-                    match value {
-                        Some(value) => self.land_value(ticket, value, Options::DEFAULT),
-                        None => self.end(ticket, Ending::Dropped),
-                    }
+                let landing = |value| self.landing(value, Options::DEFAULT);
+                // All of them before the first is stored: a copy that panics leaves nothing behind.
+                let landings = values.iter().map(|value| value.as_ref().and_then(landing));
+                let landings: Vec<_> = landings.collect();
+                for (&ticket, landing) in tickets.iter().zip(landings) {
+                    self.land_value(ticket, landing);
                 }
             }
             _ => unreachable!("a flight for one key brings one value"),

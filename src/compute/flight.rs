@@ -285,10 +285,14 @@ impl<V: Clone + Send + Sync + 'static> Leader<V> {
     }
 
     /// Adds a key, and returns the store's handle for it.
-    pub(super) fn add(&mut self, ticket: Ticket) -> FlightHandle<V> {
+    pub(super) fn add(&mut self, mut ticket: Ticket) -> FlightHandle<V> {
         let Tickets::Many(tickets) = &mut self.0.tickets else {
             unreachable!("keys are added to a flight of many");
         };
+        // The last one, so that the compute is counted when all its values are stored.
+        if let Some(previous) = tickets.last_mut() {
+            previous.hand_over(&mut ticket);
+        }
         tickets.push(ticket);
         let part =
             u32::try_from(tickets.len() - 1).expect("a call has fewer than four billion keys");

@@ -1,5 +1,6 @@
 //! Landing: how a flight begins, and how its value is stored unless a write came first.
 
+use std::mem;
 use std::time::Duration;
 
 use crate::clock::Tick;
@@ -21,6 +22,14 @@ pub(crate) struct Ticket {
     renews: Option<Version>,
     /// Whether it stands for its compute in the statistics: one of several tickets does.
     is_counted: bool,
+}
+
+impl Ticket {
+    /// Lets another ticket of the same compute stand for it in the statistics.
+    pub(crate) fn hand_over(&mut self, other: &mut Self) {
+        other.is_counted |= mem::take(&mut self.is_counted);
+        other.begun = self.begun;
+    }
 }
 
 /// A request that begins a flight.
