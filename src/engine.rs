@@ -10,10 +10,10 @@ use crate::compute::flight::{FlightHandle, Ground, Outcome};
 use crate::compute::host::Host;
 use crate::compute::many::Extras;
 use crate::expiry::{Expiry, Ttl};
-use crate::key::{Owned, Source};
+use crate::key::Source;
 use crate::options::Options;
 use crate::panic::contain;
-use crate::store::{Ending, KeyHash, Leftovers, Store, Sweep, Ticket};
+use crate::store::{Ending, Handle, KeyHash, Leftovers, Request, Store, Sweep, Ticket, Wanted};
 use crate::sweeper::{Sweepable, Sweeper};
 use crate::sync::Arc;
 
@@ -175,12 +175,26 @@ where
 
 impl<K, V, S> Extras<K, V> for Engine<K, V, S>
 where
-    K: Hash + Eq,
-    V: Clone,
-    S: BuildHasher,
+    K: Hash + Eq + Send + Sync,
+    V: Clone + Send + Sync + 'static,
+    S: BuildHasher + Send + Sync,
 {
     fn store_extra(&self, key: K, value: V) {
-        self.insert(Owned(key), value, self.expiry.ttl);
+        let hash = self.hash(&key);
+        let Some(ttl) = self.ttl(Options::DEFAULT, &value) else { return };
+        let request = Request { hash, wanted: Wanted::Retried, is_counted: false };
+        let (mut ticket, mut removed) = (None, Leftovers::new());
+        // What is there, or is being computed, may be newer.
+        let is_running =
+            |flight: &FlightHandle<V>| flight.is_open(self.store.clock()).then_some(());
+        let lead = |new| {
+            ticket = Some(new);
+            FlightHandle::landing()
+        };
+        drop(self.store.begin(request, key, is_running, lead, &mut removed));
+        if let Some(ticket) = ticket {
+            self.land_value(ticket, Some((value, ttl)));
+        }
     }
 }
 
