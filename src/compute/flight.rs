@@ -44,6 +44,11 @@ pub(crate) enum Outcome<V> {
 }
 
 impl<V> Outcome<V> {
+    /// No value for any key.
+    pub(super) fn nothing() -> Self {
+        Self::Values(Arc::from([]))
+    }
+
     fn replace_by_panic(&mut self, message: Arc<str>) {
         let replaced = mem::replace(self, Self::Panicked(message));
         let _ = contain(|| drop(replaced));
@@ -181,12 +186,18 @@ impl<V> Drop for Flight<V> {
         if self.landed {
             return;
         }
+        let was_made = self.compute.is_some();
         // Nobody waits for it any more, so nobody is told that a destructor panicked.
         let _ = self.drop_compute();
         let _ = contain(|| drop(self.options.take()));
         let ground = self.ground.upgrade();
         self.end(ground.as_deref(), None);
         let _ = contain(|| drop(ground));
+        if !was_made {
+            // The caller that was to make it panicked, perhaps when others waited already.
+            self.signal.content.call_off();
+            self.signal.polled(Progress::Done);
+        }
     }
 }
 
@@ -480,7 +491,7 @@ impl<V: Clone + Send + Sync + 'static> Waiter<V> {
     fn pick(&self, outcome: Outcome<V>) -> Awaited<V> {
         match (outcome, self.part) {
             (Outcome::Values(values), Some(part)) => {
-                match contain(|| values[part as usize].clone()) {
+                match contain(|| values.get(part as usize).cloned().flatten()) {
                     Ok(Some(value)) => Awaited::Outcome(Outcome::Value(value)),
                     Ok(None) => Awaited::Lacking,
                     Err(message) => Awaited::Outcome(Outcome::Panicked(message)),
