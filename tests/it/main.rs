@@ -20,7 +20,12 @@ mod hostile_code;
 #[cfg(feature = "test-util")]
 mod manual;
 mod many;
+#[cfg(feature = "test-util")]
+mod many_hostile;
 mod many_keys;
+#[cfg(feature = "test-util")]
+mod many_stale;
+mod many_written_over;
 #[cfg(feature = "test-util")]
 mod model;
 mod operations;
@@ -29,6 +34,8 @@ mod panicking_code;
 mod runtimes;
 mod settings;
 mod statistics;
+#[cfg(feature = "test-util")]
+mod statistics_sums;
 #[cfg(feature = "test-util")]
 mod sweeper;
 mod types;
