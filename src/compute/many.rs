@@ -372,9 +372,11 @@ where
     }
 
     fn count(&mut self, missing: &mut Missing<K, V>, read: Read) {
-        if mem::replace(&mut missing.count, Count::Done) == Count::Done {
-            return;
-        }
+        let read = match mem::replace(&mut missing.count, Count::Done) {
+            Count::NotYet => read,
+            Count::Owed => read.late(),
+            Count::Done => return,
+        };
         self.owed.misses -= 1;
         match read {
             Read::StaleHit => self.owed.stale_hits += 1,

@@ -467,10 +467,11 @@ where
 
     #[inline]
     fn count(&mut self, read: Read) {
-        if self.count != Count::Done {
-            self.parts.store.reads().add(read);
+        match mem::replace(&mut self.count, Count::Done) {
+            Count::NotYet => self.parts.store.reads().add(read),
+            Count::Owed => self.parts.store.reads().add(read.late()),
+            Count::Done => {}
         }
-        self.count = Count::Done;
     }
 
     #[inline]

@@ -523,3 +523,24 @@ fn a_call_is_send_where_its_parts_are() {
     }));
     assert_eq!(found.len(), 1);
 }
+
+#[test]
+fn bulk_calls_in_tasks_of_their_own_share_their_computes() {
+    on_every_runtime(async |host| {
+        for _ in 0..20 {
+            let cache = new_cache(&host);
+            let tasks = (0..8_u32).map(|task| {
+                let cache = cache.clone();
+                host.spawn(async move {
+                    let keys: Vec<u32> = (task..task + 4).collect();
+                    let compute = |missing: Vec<u32>| steps(3).map(|()| tens(missing));
+                    cache.get_or_compute_many(keys.clone(), compute).await == tens(keys)
+                })
+            });
+            assert_eq!(join_all(tasks).await, [true; 8]);
+            let stats = cache.stats();
+            assert_eq!((stats.inserts, stats.requests()), (11, 32), "each key is computed once");
+            check(&cache, 0);
+        }
+    });
+}
