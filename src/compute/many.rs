@@ -235,7 +235,9 @@ where
         let background = self.parts.host.open_background().filter(|_| keys.is_empty());
         let mut aged = mem::take(&mut self.aged);
         if background.is_some() || make.is_none() {
-            aged.iter_mut().for_each(|missing| self.serve(missing));
+            for missing in &mut aged {
+                self.serve(missing);
+            }
         }
         keys.extend(aged);
         let own = self.lead(keys, make, into_answers)?;

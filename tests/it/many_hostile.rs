@@ -4,6 +4,7 @@ use std::cell::{Cell, RefCell};
 use std::collections::HashMap;
 use std::hash::{Hash, Hasher};
 use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -231,9 +232,9 @@ fn owned_call(
 fn those_who_joined_a_call_that_panics_before_it_computes_ask_again() {
     in_time(|| {
         let cache: Cache<Key, u32> = Cache::builder().build().expect("valid settings");
-        let joined = std::rc::Rc::new(RefCell::new(Vec::new()));
+        let joined = Rc::new(RefCell::new(Vec::new()));
         let hook = {
-            let (cache, joined) = (cache.clone(), joined.clone());
+            let (cache, joined) = (cache.clone(), Rc::clone(&joined));
             move |key| {
                 // The flight of key 1 has begun when key 2 is cloned for its own.
                 if key == 2 && cache.validate() == 1 {
@@ -270,9 +271,9 @@ fn a_compute_that_others_begin_while_the_call_begins_its_own_is_joined_and_count
     in_time(|| {
         let cache: Cache<Key, u32> = Cache::builder().build().expect("valid settings");
         let gate = Gate::new();
-        let other = std::rc::Rc::new(RefCell::new(None));
+        let other = Rc::new(RefCell::new(None));
         let hook = {
-            let (cache, gate, other) = (cache.clone(), gate.clone(), other.clone());
+            let (cache, gate, other) = (cache.clone(), gate.clone(), Rc::clone(&other));
             let mut clones = 0;
             move |key| {
                 clones += u32::from(key == 2);

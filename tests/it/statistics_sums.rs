@@ -35,6 +35,7 @@ impl Random {
 
 /// What a cache is built with.
 #[derive(Clone, Copy, Debug)]
+#[expect(clippy::struct_excessive_bools, reason = "each is one setting that is on or off")]
 struct Settings {
     has_runtime: bool,
     is_small: bool,
@@ -265,8 +266,8 @@ impl Case {
             self.hits += u64::from(is_fresh && may_hit);
             let is_own = asked_for.contains(key);
             renews &= is_fresh || !is_own;
-            let joins = !is_own && !(is_fresh && may_hit);
-            self.coalesced += u64::from(joins);
+            let leads_or_hits = is_own || is_fresh && may_hit;
+            self.coalesced += u64::from(!leads_or_hits);
         }
         self.refreshes += u64::from(renews);
         if !is_ready {
@@ -444,7 +445,8 @@ fn a_call_that_waits_where_a_stale_value_may_stand_in_is_counted_in_the_end() {
         for is_bulk in [false, true] {
             let time = Manual::new();
             let builder = Cache::builder().runtime(time.clone()).ttl(SECOND);
-            let cache: Cache<u32, u32> = builder.stale_if_error(60 * SECOND).build().unwrap();
+            let cache: Cache<u32, u32> =
+                builder.stale_if_error(60 * SECOND).build().expect("valid settings");
             cache.insert(1, 1);
             time.advance(2 * SECOND);
             let gate = Gate::new();
@@ -477,7 +479,8 @@ fn refreshes_are_the_computes_that_renew_what_can_be_read_meanwhile() {
     let time = Manual::new();
     let builder = Cache::builder().runtime(time.clone()).ttl(10 * SECOND);
     let builder = builder.refresh_after(5 * SECOND).stale_while_revalidate(10 * SECOND);
-    let cache: Cache<u32, u32> = builder.stale_if_error(60 * SECOND).build().unwrap();
+    let cache: Cache<u32, u32> =
+        builder.stale_if_error(60 * SECOND).build().expect("valid settings");
     let refreshes = |seconds, expected| {
         time.advance(SECOND * seconds);
         let before = cache.stats().refreshes;
