@@ -1,8 +1,7 @@
 //! Patience: how long a caller waits for a compute.
 
-use std::pin::Pin;
 use std::task::{Context, Poll};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use crate::clock::{Clock, Tick};
 use crate::panic::contain;
@@ -45,7 +44,25 @@ impl Allowance {
 /// A caller's patience with one compute, and what wakes it at the end of it.
 pub(super) struct Patience {
     pub(super) deadline: Tick,
-    timer: Task,
+    alarm: Alarm,
+}
+
+/// Set at the first poll: the runtime is the user's code, and patience begins under a lock.
+enum Alarm {
+    ToSet(Arc<dyn Runtime>, Instant),
+    Set(Task),
+}
+
+impl Alarm {
+    fn timer(&mut self) -> &mut Task {
+        if let Self::ToSet(runtime, moment) = self {
+            *self = Self::Set(runtime.sleep_until(*moment));
+        }
+        match self {
+            Self::Set(timer) => timer,
+            Self::ToSet(..) => unreachable!("it has just been set"),
+        }
+    }
 }
 
 impl Patience {
@@ -55,14 +72,12 @@ impl Patience {
         clock: &Clock,
         runtime: Option<&Arc<dyn Runtime>>,
     ) -> Option<Self> {
-        let moment = clock.instant(deadline)?;
-        let timer = runtime?.sleep_until(moment);
-        Some(Self { deadline, timer })
+        let alarm = Alarm::ToSet(Arc::clone(runtime?), clock.instant(deadline)?);
+        Some(Self { deadline, alarm })
     }
 
     /// Ready when it is at its end. Where the runtime is gone it has none.
     pub(super) fn poll(&mut self, context: &mut Context<'_>) -> Poll<()> {
-        let timer: &mut Pin<Box<_>> = &mut self.timer;
-        contain(|| timer.as_mut().poll(context)).unwrap_or(Poll::Pending)
+        contain(|| self.alarm.timer().as_mut().poll(context)).unwrap_or(Poll::Pending)
     }
 }

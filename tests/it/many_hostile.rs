@@ -5,10 +5,10 @@ use std::collections::HashMap;
 use std::hash::{Hash, Hasher};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::rc::Rc;
-use std::sync::Arc;
-use std::time::Duration;
+use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant};
 
-use fleeting::runtime::Manual;
+use fleeting::runtime::{Manual, Spawner, Task, Timer};
 use fleeting::{Cache, ComputeError};
 use futures::FutureExt;
 use futures::future::BoxFuture;
@@ -493,6 +493,59 @@ fn what_the_compute_itself_stores_for_its_keys_wins() {
         let fails = |_| async { Err::<Numbers, _>(error) };
         let found = cache.try_get_or_compute_many([1, 2, 2], fails).await;
         assert_eq!(found, Ok(Numbers::from([(1, 10), (2, 99)])));
+        check(&cache, 0);
+    });
+}
+
+/// A runtime whose timers write to the cache.
+#[derive(Clone)]
+struct Busybody {
+    time: Manual,
+    cache: Arc<Mutex<Option<Cache<u32, u32>>>>,
+}
+
+impl Spawner for Busybody {
+    fn spawn(&self, task: Task) {
+        self.time.spawn(task);
+    }
+}
+
+impl Timer for Busybody {
+    fn now(&self) -> Instant {
+        self.time.now()
+    }
+
+    fn sleep_until(&self, deadline: Instant) -> Task {
+        let cache = self.cache.lock().expect("nobody panics here").clone();
+        if let Some(cache) = cache {
+            cache.insert(9, 9);
+        }
+        self.time.sleep_until(deadline)
+    }
+}
+
+#[test]
+fn a_runtime_is_asked_for_timers_under_no_lock() {
+    in_time(|| {
+        let runtime = Busybody { time: Manual::new(), cache: Arc::default() };
+        let builder = Cache::builder().max_size(10).runtime(runtime.clone());
+        let cache: Cache<u32, u32> =
+            builder.compute_timeout(5 * SECOND).build().expect("valid settings");
+        *runtime.cache.lock().expect("nobody panics here") = Some(cache.clone());
+        let hangs = |_| std::future::pending::<Result<Numbers, ()>>();
+        let mut many = cache.try_get_or_compute_many([1, 2], hangs).boxed();
+        assert!(poll_once(&mut many).is_none());
+        let mut joins = cache.try_get_or_compute_many([2, 1], hangs).boxed();
+        assert!(poll_once(&mut joins).is_none());
+        let mut single =
+            cache.try_get_or_compute(1, std::future::pending::<Result<u32, ()>>).boxed();
+        assert!(poll_once(&mut single).is_none());
+        runtime.time.advance(5 * SECOND);
+        assert_eq!(wait(many), Err(ComputeError::TimedOut));
+        assert_eq!(wait(joins), Err(ComputeError::TimedOut));
+        assert_eq!(wait(single), Err(ComputeError::TimedOut));
+        // The cache and its runtime hold each other.
+        drop(runtime.cache.lock().expect("nobody panics here").take());
         check(&cache, 0);
     });
 }
