@@ -292,8 +292,9 @@ where
     /// `compute` is called at most once, with the missing keys in the order asked, and answers with their
     /// values. Keys for which others are computing already are not among them: this call waits for
     /// those, as other callers of single keys wait for this one. Keys that the answer lacks are not in
-    /// the result, and nothing is stored for them; values of other keys are stored too. A key that is
-    /// asked for twice counts once.
+    /// the result, and nothing is stored for them. Values of other keys are stored too, unless there is a
+    /// fresh one, or a compute that is running; one that was removed while `compute` ran may so come
+    /// back. A key that is asked for twice counts once.
     ///
     /// A key whose value others failed to compute is computed here, if `compute` was not called yet;
     /// else it is not in the result.

@@ -13,7 +13,9 @@ use crate::expiry::{Expiry, Ttl};
 use crate::key::{Owned, Source};
 use crate::options::Options;
 use crate::panic::contain;
-use crate::store::{Ending, Item, KeyHash, Leftovers, Store, Sweep, Ticket};
+use crate::store::{
+    Ending, Handle, Item, KeyHash, Leftovers, Request, Store, Sweep, Ticket, Wanted,
+};
 use crate::sweeper::{Sweepable, Sweeper};
 use crate::sync::Arc;
 
@@ -133,15 +135,22 @@ where
     V: Clone + Send + Sync,
     S: Send + Sync,
 {
+    /// A copy to be stored, and for how long; `None` if it is not to be stored. Runs the user's code: not
+    /// for use under a lock.
     #[inline]
-    fn land_value(&self, ticket: Ticket, value: &V, mut options: Options<V>) {
+    fn landing(&self, ticket: Ticket, value: &V, mut options: Options<V>) -> Option<(V, Ttl)> {
         if !options.keeps(value) {
-            return self.end(ticket, Ending::Dropped);
+            return None;
         }
         let ttl = options.ttl(value).unwrap_or_else(|| self.ttl(ticket, value));
-        let ttl = self.expiry.jittered(ttl);
+        Some((value.clone(), self.expiry.jittered(ttl)))
+    }
+
+    #[inline]
+    fn land_value(&self, ticket: Ticket, landing: Option<(V, Ttl)>) {
+        let Some((value, ttl)) = landing else { return self.end(ticket, Ending::Dropped) };
         let mut removed = Leftovers::new();
-        let alarm = self.store.land(ticket, value.clone(), ttl, &mut removed);
+        let alarm = self.store.land(ticket, value, ttl, &mut removed);
         // The value is stored: a destructor's panic is not the compute's.
         let _ = contain(|| drop(removed));
         if let Some(alarm) = alarm {
@@ -167,13 +176,17 @@ where
 {
     fn land(&self, tickets: &[Ticket], outcome: &Outcome<V>, options: Options<V>) {
         match (outcome, tickets) {
-            (Outcome::Value(value), &[ticket]) => self.land_value(ticket, value, options),
+            (Outcome::Value(value), &[ticket]) => {
+                self.land_value(ticket, self.landing(ticket, value, options));
+            }
             (Outcome::Values(values), tickets) => {
-                for (&ticket, value) in tickets.iter().zip(values.iter()) {
-                    match value {
-                        Some(value) => self.land_value(ticket, value, Options::DEFAULT),
-                        None => self.end(ticket, Ending::Dropped),
-                    }
+                // All of them before the first is stored: a copy that panics leaves nothing behind.
+                let landings = tickets.iter().zip(values.iter()).map(|(&ticket, value)| {
+                    value.as_ref().and_then(|value| self.landing(ticket, value, Options::DEFAULT))
+                });
+                let landings: Vec<_> = landings.collect();
+                for (&ticket, landing) in tickets.iter().zip(landings) {
+                    self.land_value(ticket, landing);
                 }
             }
             _ => unreachable!("a flight for one key brings one value"),
@@ -193,13 +206,26 @@ where
 
 impl<K, V, S> Extras<K, V> for Engine<K, V, S>
 where
-    K: Hash + Eq,
-    V: Clone,
-    S: BuildHasher,
+    K: Hash + Eq + Send + Sync,
+    V: Clone + Send + Sync + 'static,
+    S: BuildHasher + Send + Sync,
 {
     fn store_extra(&self, key: K, value: V) {
-        let ttl = self.expiry.ttl(&key, &value);
-        self.insert(Owned(key), value, ttl);
+        let hash = self.hash(&key);
+        let ttl = self.expiry.jittered(self.expiry.ttl(&key, &value));
+        let request = Request { hash, wanted: Wanted::Retried, is_counted: false, is_timed: true };
+        let (mut ticket, mut removed) = (None, Leftovers::new());
+        // What is there, or is being computed, may be newer.
+        let is_running =
+            |flight: &FlightHandle<V>| flight.is_open(self.store.clock()).then_some(());
+        let lead = |new| {
+            ticket = Some(new);
+            FlightHandle::landing()
+        };
+        drop(self.store.begin(request, key, is_running, lead, &mut removed));
+        if let Some(ticket) = ticket {
+            self.land_value(ticket, Some((value, ttl)));
+        }
     }
 }
 

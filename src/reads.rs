@@ -39,6 +39,13 @@ pub(crate) enum Read {
     Coalesced,
 }
 
+impl Read {
+    /// What it is of a request that had to wait before.
+    pub(crate) fn late(self) -> Self {
+        if self == Self::Hit { Self::Miss } else { self }
+    }
+}
+
 #[derive(Clone, Copy, Default)]
 struct Figures([u64; 4]);
 

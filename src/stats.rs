@@ -8,6 +8,15 @@ use std::time::Duration;
 /// Exact when nothing is running; a snapshot taken meanwhile may hold one part of an operation and
 /// not yet the other.
 ///
+/// Each `get` and each compute call is one request; a call for several keys is one for each of them
+/// (a compute call that names a key twice: once). A request is one hit, miss or stale hit. If nothing was
+/// running when the counting began:
+///
+/// - `coalesced <= misses + stale_hits`
+/// - `refreshes <= computes`
+/// - `compute_failures + timeouts <= computes`; the others brought a value, were dropped, or are running
+/// - `evictions + expirations + len() <= inserts`; the others were replaced, removed or cleared
+///
 /// ```
 /// # use fleeting::Cache;
 /// # let cache: Cache<&str, u32> = Cache::builder().build()?;
@@ -23,34 +32,42 @@ use std::time::Duration;
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Stats {
-    /// Requests (`get` or compute calls) that found a fresh value.
+    /// Requests (`get` or compute calls) that found a fresh value at once.
     pub hits: u64,
-    /// Requests that found none.
+    /// Requests that did not, whatever came of them; and all calls to `refresh`. Where a stale value may
+    /// stand in, it is counted when the call ends.
     pub misses: u64,
-    /// Requests that were answered with a value past its TTL, where the cache was told to allow it.
+    /// Requests that were answered with a value past its TTL, where the cache was told to allow it. A
+    /// call that renews such a value itself, for lack of a runtime, is one only if that fails. Of a call
+    /// for several keys that fails there are none.
     pub stale_hits: u64,
-    /// Values stored, by whatever call; also those that replaced another.
+    /// Values stored, by whatever call; also those that replaced another, and those whose TTL is zero.
     pub inserts: u64,
     /// Entries removed to keep the maximum size.
     pub evictions: u64,
-    /// Entries removed because their time was over.
+    /// Entries removed because their time was over, whoever finds that out. Not those that were past
+    /// their TTL, but still kept as stale ones, when they were replaced or removed.
     pub expirations: u64,
-    /// Computes begun.
+    /// Computes begun: how often a closure was called that makes one. A call for several keys begins one.
     pub computes: u64,
-    /// Computes that returned an error or panicked.
+    /// Computes that returned an error or panicked: one each, however many waited. Not those that were
+    /// dropped or given up.
     pub compute_failures: u64,
-    /// Misses that joined a compute which was already running.
+    /// Requests that joined a compute which was already running. Each is a miss too, or a stale hit if it
+    /// ends so.
     pub coalesced: u64,
     /// Computes begun to renew a value that could still be handed out, or by
     /// [`refresh`](crate::Cache::refresh) one that was there; also those that failed.
     pub refreshes: u64,
-    /// Computes given up because they took too long.
+    /// Computes given up because they took too long: one each, however many waited. None for a caller
+    /// that leaves to others what it has lost its patience with.
     pub timeouts: u64,
     /// Panics of the removal listener.
     pub listener_panics: u64,
     /// Time from the begin of each compute to its end, summed; also of those that failed or were
     /// dropped half-way. On Linux, that of computes which end without having to wait is told in ticks of
     /// the kernel's clock (1 to 10 ms): it is right in the mean over many.
+    /// It is added at the end.
     pub compute_time: Duration,
 }
 

@@ -45,6 +45,11 @@ pub(crate) enum Outcome<V> {
 }
 
 impl<V> Outcome<V> {
+    /// No value for any key.
+    pub(super) fn nothing() -> Self {
+        Self::Values(Arc::from([]))
+    }
+
     fn replace_by_panic(&mut self, message: Arc<str>) {
         let replaced = mem::replace(self, Self::Panicked(message));
         let _ = contain(|| drop(replaced));
@@ -195,12 +200,18 @@ impl<V> Drop for Flight<V> {
         if self.landed {
             return;
         }
+        let was_made = self.compute.is_some();
         // Nobody waits for it any more, so nobody is told that a destructor panicked.
         let _ = self.drop_compute();
         let _ = contain(|| drop(self.options.take()));
         let ground = self.ground.upgrade();
         self.end(ground.as_deref(), None);
         let _ = contain(|| drop(ground));
+        if !was_made {
+            // The caller that was to make it panicked, perhaps when others waited already.
+            self.signal.content.call_off();
+            self.signal.polled(Progress::Done);
+        }
     }
 }
 
@@ -228,6 +239,13 @@ impl<V: Clone + Send + Sync + 'static> FlightHandle<V> {
         };
         let patience = terms.patience(deadline, term);
         Some(Waiter { signal, share, place: None, dependency: None, part: self.part, patience })
+    }
+}
+
+impl<V> FlightHandle<V> {
+    /// Of a flight that is about to land, which nobody can join.
+    pub(crate) fn landing() -> Self {
+        Self { signal: Weak::new(), part: None }
     }
 }
 
@@ -305,10 +323,14 @@ impl<V: Clone + Send + Sync + 'static> Leader<V> {
     }
 
     /// Adds a key, and returns the store's handle for it.
-    pub(super) fn add(&mut self, ticket: Ticket) -> FlightHandle<V> {
+    pub(super) fn add(&mut self, mut ticket: Ticket) -> FlightHandle<V> {
         let Tickets::Many(tickets) = &mut self.0.tickets else {
             unreachable!("keys are added to a flight of many");
         };
+        // The last one, so that the compute is counted when all its values are stored.
+        if let Some(previous) = tickets.last_mut() {
+            previous.hand_over(&mut ticket);
+        }
         tickets.push(ticket);
         let part =
             u32::try_from(tickets.len() - 1).expect("a call has fewer than four billion keys");
@@ -509,7 +531,7 @@ impl<V: Clone + Send + Sync + 'static> Waiter<V> {
     fn pick(&self, outcome: Outcome<V>) -> Awaited<V> {
         match (outcome, self.part) {
             (Outcome::Values(values), Some(part)) => {
-                match contain(|| values[part as usize].clone()) {
+                match contain(|| values.get(part as usize).cloned().flatten()) {
                     Ok(Some(value)) => Awaited::Outcome(Outcome::Value(value)),
                     Ok(None) => Awaited::Lacking,
                     Err(message) => Awaited::Outcome(Outcome::Panicked(message)),

@@ -16,9 +16,9 @@ use crate::reads::{Read, Reads};
 use crate::store::{Begun, Failure, KeyHash, Leftovers, Look, Request, Version, Wanted};
 use crate::sync::{Arc, Weak};
 
-use super::Parts;
 use super::error::ComputeError;
 use super::flight::{Awaited, FlightHandle, Ground, Leader, Outcome, Terms, Waiter};
+use super::{Count, Parts};
 
 /// Where values go that came without being asked for.
 pub(crate) trait Extras<K, V> {
@@ -39,9 +39,11 @@ struct Missing<K, V> {
     version: Option<Version>,
     /// That value, if it may be handed out at once.
     served: Option<(V, Read)>,
-    /// Whether it is counted in the end.
-    is_owed: bool,
+    count: Count,
 }
+
+/// A key that is to be asked for again, and how it was counted.
+type Again<K> = (K, Count);
 
 /// A key that waits for a flight; and which of that flight's keys it is, if there are several.
 type Waiting<K, V> = (Missing<K, V>, Option<u32>);
@@ -76,25 +78,25 @@ pub(crate) struct Many<'a, K, V, S, G> {
     owed: Owed<'a>,
 }
 
-/// Misses that are counted in the end, because stale values may stand in.
+/// What is counted in the end.
 struct Owed<'a> {
     reads: &'a Reads,
+    /// Keys that are not counted yet, for one because stale values may stand in.
     misses: usize,
+    /// Misses, unless the call returns them.
+    stale_hits: usize,
 }
 
 impl Owed<'_> {
-    /// One of them was answered by a stale value.
-    fn stale_hit(&mut self, is_owed: bool) {
-        if is_owed {
-            self.misses -= 1;
-            self.reads.add(Read::StaleHit);
-        }
+    /// The call returns what it has found.
+    fn answered(&mut self) {
+        (0..mem::take(&mut self.stale_hits)).for_each(|_| self.reads.add(Read::StaleHit));
     }
 }
 
 impl Drop for Owed<'_> {
     fn drop(&mut self) {
-        (0..self.misses).for_each(|_| self.reads.add(Read::Miss));
+        (0..self.misses + self.stale_hits).for_each(|_| self.reads.add(Read::Miss));
     }
 }
 
@@ -113,7 +115,7 @@ where
             aged: Vec::new(),
             joined: Vec::new(),
             flights: HashMap::new(),
-            owed: Owed { reads: parts.store.reads(), misses: 0 },
+            owed: Owed { reads: parts.store.reads(), misses: 0, stale_hits: 0 },
         }
     }
 
@@ -132,12 +134,9 @@ where
     {
         let mut make = Some(make);
         let mut keys = distinct(keys);
-        let mut is_counted = false;
+        self.owed.misses = keys.len();
         loop {
-            for key in mem::take(&mut keys) {
-                self.look::<E>(key, is_counted)?;
-            }
-            is_counted = true;
+            self.look_for_all(mem::take(&mut keys))?;
             let mut awaited = FuturesUnordered::new();
             awaited.extend(self.compute(&mut make, into_answers));
             self.flights.clear();
@@ -150,65 +149,75 @@ where
             // What others did not bring, or failed at with an error that cannot be told here, is asked
             // for again while this call can still compute it.
             if keys.is_empty() || make.is_none() {
+                self.owed.answered();
                 return Ok(self.found);
             }
         }
     }
 
-    /// Looks for the value of one key, and for a flight to join.
-    fn look<E: 'static + Send + Sync>(
-        &mut self,
-        key: K,
-        is_counted: bool,
-    ) -> Result<(), ComputeError<E>> {
+    /// Looks for the values of these keys, and for flights to join.
+    fn look_for_all<E>(&mut self, keys: Vec<Again<K>>) -> Result<(), ComputeError<E>>
+    where
+        E: Send + Sync + 'static,
+    {
+        let mut known = None;
+        for (key, count) in keys {
+            // Also when one is known to fail: each is counted.
+            let failure = self.look(key, count);
+            known = known.or(failure);
+        }
+        known.map_or(Ok(()), Err)
+    }
+
+    /// Looks for the value of one key, and for a flight to join. Returns the failure that is remembered,
+    /// if it can be told here.
+    fn look<E>(&mut self, key: K, count: Count) -> Option<ComputeError<E>>
+    where
+        E: Send + Sync + 'static,
+    {
         let Parts { store, hasher, .. } = self.parts;
         let hash = KeyHash::new(hasher.hash_one(&key));
         let terms = self.terms();
         let look = store.look(hash, &key, |flight: &FlightHandle<V>| flight.join(terms));
-        let mut missing = Missing { key, hash, version: None, served: None, is_owed: false };
+        let mut missing = Missing { key, hash, version: None, served: None, count };
         match look {
             Look::Hit(value) => {
-                self.count(Read::Hit, is_counted);
+                self.count(&mut missing, Read::Hit);
                 self.found.insert(missing.key, value);
             }
             Look::Old(value, version) => {
-                self.count(Read::Hit, is_counted);
+                self.count(&mut missing, Read::Hit);
                 (missing.version, missing.served) = (Some(version), Some((value, Read::Hit)));
                 self.aged.push(missing);
             }
             Look::Stale(value, Some(version)) => {
                 (missing.version, missing.served) = (Some(version), Some((value, Read::StaleHit)));
-                self.count_miss(&mut missing, is_counted);
+                self.count_miss(&mut missing);
                 self.aged.push(missing);
             }
             Look::Stale(value, None) => {
-                self.count(Read::StaleHit, is_counted);
+                self.count(&mut missing, Read::StaleHit);
                 self.found.insert(missing.key, value);
             }
             Look::Flight(waiter, version) => {
                 missing.version = version;
-                self.count(Read::Coalesced, is_counted);
-                self.count_miss(&mut missing, is_counted);
                 self.join(missing, waiter);
             }
             Look::Failed(failure, version) => {
                 missing.version = version;
-                self.count_miss(&mut missing, is_counted);
-                if self.stand_in(&missing) {
-                    return Ok(());
+                if self.stand_in(&mut missing) {
+                    return None;
                 }
-                if let Some(error) = told(&failure) {
-                    return Err(error);
-                }
+                let error = told(&failure);
                 self.missing.push(missing);
+                return error;
             }
             Look::Absent(version) => {
                 missing.version = version;
-                self.count_miss(&mut missing, is_counted);
                 self.missing.push(missing);
             }
         }
-        Ok(())
+        None
     }
 
     /// Begins to compute what is missing, and what is to be renewed.
@@ -227,9 +236,7 @@ where
         let mut aged = mem::take(&mut self.aged);
         if background.is_some() || make.is_none() {
             for missing in &mut aged {
-                // Copied: the key is needed to renew it.
-                self.serve(missing.key.clone(), missing.served.clone(), missing.is_owed);
-                missing.is_owed = false;
+                self.serve(missing);
             }
         }
         keys.extend(aged);
@@ -259,7 +266,7 @@ where
         let (terms, ground) = (self.terms(), Arc::downgrade(ground));
         let mut leader = Leader::of_many(Weak::<G>::clone(&ground), terms);
         let (mut own, mut removed) = (Vec::new(), Leftovers::new());
-        for missing in keys {
+        for mut missing in keys {
             let wanted = match missing {
                 Missing { served: Some(_), version: Some(version), .. } => Wanted::Newer(version),
                 _ => Wanted::Retried,
@@ -269,12 +276,16 @@ where
             let join = |flight: &FlightHandle<V>| flight.join(terms);
             let lead = |ticket| leader.add(ticket);
             match store.begin(request, missing.key.clone(), join, lead, &mut removed) {
-                Begun::Leads => own.push((missing, u32::try_from(own.len()).ok())),
-                Begun::Found(value) => drop(self.found.insert(missing.key, value)),
-                Begun::Joined(waiter, _) => self.join(missing, waiter),
-                Begun::NotNeeded | Begun::Failed(..) => {
-                    self.serve(missing.key, missing.served, missing.is_owed);
+                Begun::Leads => {
+                    self.count_miss(&mut missing);
+                    own.push((missing, u32::try_from(own.len()).ok()));
                 }
+                Begun::Found(value) => {
+                    self.count(&mut missing, Read::Hit);
+                    self.found.insert(missing.key, value);
+                }
+                Begun::Joined(waiter, _) => self.join(missing, waiter),
+                Begun::NotNeeded | Begun::Failed(..) => self.serve(&mut missing),
             }
         }
         if own.is_empty() {
@@ -295,17 +306,19 @@ where
     /// What a compute came to for one key. Returns the key if it is to be asked for again.
     fn settle<E: 'static + Send + Sync>(
         &mut self,
-        missing: Missing<K, V>,
+        mut missing: Missing<K, V>,
         part: Option<u32>,
         awaited: &Awaited<V>,
-    ) -> Result<Option<K>, ComputeError<E>> {
+    ) -> Result<Option<Again<K>>, ComputeError<E>> {
         let value = match (awaited, part) {
             (Awaited::Outcome(Outcome::Value(value)), _) => Some(value),
             (Awaited::Outcome(Outcome::Values(values)), Some(part)) => {
-                values[part as usize].as_ref()
+                values.get(part as usize).and_then(Option::as_ref)
             }
             (Awaited::Outcome(Outcome::Values(_)), None) => None,
-            _ if self.stand_in(&missing) => return Ok(None),
+            // Nothing has failed: whoever asks so has to know.
+            (Awaited::Recursive, _) => return Err(ComputeError::Recursive),
+            _ if self.stand_in(&mut missing) => return Ok(None),
             (failed, _) => match failed.failure() {
                 Some(error) => return Err(error),
                 None => None,
@@ -314,13 +327,13 @@ where
         let served = missing.served.filter(|(_, read)| *read == Read::Hit);
         match value.cloned().or(served.map(|(value, _)| value)) {
             Some(value) => drop(self.found.insert(missing.key, value)),
-            None => return Ok(Some(missing.key)),
+            None => return Ok(Some((missing.key, missing.count))),
         }
         Ok(None)
     }
 
     /// Hands the value out that was there when the call began, if it may stand in now.
-    fn stand_in(&mut self, missing: &Missing<K, V>) -> bool {
+    fn stand_in(&mut self, missing: &mut Missing<K, V>) -> bool {
         if let Some((value, Read::Hit)) = &missing.served {
             self.found.insert(missing.key.clone(), value.clone());
             return true;
@@ -330,19 +343,23 @@ where
         let Some(value) = self.parts.store.stand_in(missing.hash, version, is_served) else {
             return false;
         };
-        self.owed.stale_hit(missing.is_owed);
+        self.count(missing, Read::StaleHit);
         self.found.insert(missing.key.clone(), value);
         true
     }
 
-    /// Hands a value out that needs no compute.
-    fn serve(&mut self, key: K, served: Option<(V, Read)>, is_owed: bool) {
-        let Some((value, _)) = served else { return };
-        self.owed.stale_hit(is_owed);
-        self.found.insert(key, value);
+    /// Hands a value out that may be handed out at once.
+    fn serve(&mut self, missing: &mut Missing<K, V>) {
+        let Some((value, read)) = missing.served.clone() else { return };
+        self.count(missing, read);
+        self.found.insert(missing.key.clone(), value);
     }
 
-    fn join(&mut self, missing: Missing<K, V>, mut waiter: Waiter<V>) {
+    fn join(&mut self, mut missing: Missing<K, V>, mut waiter: Waiter<V>) {
+        if missing.count == Count::NotYet {
+            self.owed.reads.add(Read::Coalesced);
+        }
+        self.count_miss(&mut missing);
         let part = waiter.widen();
         match self.flights.entry(waiter.flight()) {
             Slot::Occupied(place) => self.joined[*place.get()].keys.push((missing, part)),
@@ -357,18 +374,24 @@ where
         self.parts.host.terms(&Options::<V>::DEFAULT, self.parts.store.clock())
     }
 
-    fn count(&self, read: Read, is_counted: bool) {
-        if !is_counted {
-            self.owed.reads.add(read);
+    fn count(&mut self, missing: &mut Missing<K, V>, read: Read) {
+        let read = match mem::replace(&mut missing.count, Count::Done) {
+            Count::NotYet => read,
+            Count::Owed => read.late(),
+            Count::Done => return,
+        };
+        self.owed.misses -= 1;
+        match read {
+            Read::StaleHit => self.owed.stale_hits += 1,
+            _ => self.owed.reads.add(read),
         }
     }
 
-    fn count_miss(&mut self, missing: &mut Missing<K, V>, is_counted: bool) {
+    fn count_miss(&mut self, missing: &mut Missing<K, V>) {
         if missing.version.is_none() {
-            self.count(Read::Miss, is_counted);
-        } else if !is_counted {
-            self.owed.misses += 1;
-            missing.is_owed = true;
+            self.count(missing, Read::Miss);
+        } else if missing.count == Count::NotYet {
+            missing.count = Count::Owed;
         }
     }
 }
@@ -398,7 +421,6 @@ impl<V> Awaited<V> {
             Self::Outcome(Outcome::Panicked(message)) => {
                 Some(ComputeError::Panicked(Arc::clone(message)))
             }
-            Self::Recursive => Some(ComputeError::Recursive),
             Self::TimedOut | Self::GivenUp(_) => Some(ComputeError::TimedOut),
             _ => None,
         }
@@ -410,7 +432,8 @@ fn told<E: Send + Sync + 'static>(failure: &Failure) -> Option<ComputeError<E>> 
 }
 
 /// Each key once, in the order in which they came.
-fn distinct<K: Hash + Eq + Clone>(keys: impl IntoIterator<Item = K>) -> Vec<K> {
+fn distinct<K: Hash + Eq + Clone>(keys: impl IntoIterator<Item = K>) -> Vec<Again<K>> {
     let mut seen = HashSet::new();
-    keys.into_iter().filter(|key| seen.insert(key.clone())).collect()
+    let keys = keys.into_iter().filter(|key| seen.insert(key.clone()));
+    keys.map(|key| (key, Count::NotYet)).collect()
 }

@@ -492,7 +492,7 @@ where
     #[cold]
     fn pay(&mut self, read: Read) {
         self.count = Count::Done;
-        self.parts.store.reads().add(if read == Read::StaleHit { read } else { Read::Miss });
+        self.parts.store.reads().add(read.late());
     }
 
     #[inline]

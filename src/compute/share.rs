@@ -49,6 +49,8 @@ enum Sharing<V> {
     Owed { shared: Shared<Shareable<V>>, owed: usize },
     /// Held by its waiters only.
     Held(WeakShared<Shareable<V>>),
+    /// There will be no compute.
+    CalledOff,
 }
 
 /// One waiter's share.
@@ -75,6 +77,7 @@ impl<V> Stage<V> {
             }
             Sharing::Owed { shared, .. } => Some(Share::Taken(shared.clone())),
             Sharing::Held(shared) => shared.upgrade().map(Share::Taken),
+            Sharing::CalledOff => None,
         }
     }
 
@@ -87,6 +90,15 @@ impl<V> Stage<V> {
             }
             _ => Sharing::held(shared),
         };
+    }
+
+    /// Tells those who wait for the first poll that there will be none.
+    pub(super) fn call_off(&self) {
+        *self.sharing.lock() = Sharing::CalledOff;
+    }
+
+    fn is_called_off(&self) -> bool {
+        matches!(*self.sharing.lock(), Sharing::CalledOff)
     }
 
     /// Ends the first poll, which came to an outcome. Nobody joins any more.
@@ -140,8 +152,12 @@ impl<V: Clone> Share<V> {
     #[inline]
     pub(super) fn poll(&mut self, stage: &Stage<V>) -> Poll<Outcome<V>> {
         if let Self::Owed = self {
-            let Some(shared) = stage.claim() else { return Poll::Pending };
-            *self = Self::Taken(shared);
+            match stage.claim() {
+                Some(shared) => *self = Self::Taken(shared),
+                // Nothing came of it: they ask again.
+                None if stage.is_called_off() => return Poll::Ready(Outcome::nothing()),
+                None => return Poll::Pending,
+            }
         }
         match self {
             Self::Owed => Poll::Pending,

@@ -1,5 +1,6 @@
 //! Landing: how a flight begins, and how its value is stored unless a write came first.
 
+use std::mem;
 use std::time::Duration;
 
 use crate::clock::{Clock, Reading, Tick};
@@ -59,6 +60,12 @@ impl Ticket {
             self.begun = Begin { tick: now.tick().before(elapsed), is_exact: true };
         }
     }
+
+    /// Lets another ticket of the same compute stand for it in the statistics.
+    pub(crate) fn hand_over(&mut self, other: &mut Self) {
+        other.is_counted |= mem::take(&mut self.is_counted);
+        other.begun = self.begun;
+    }
 }
 
 /// A request that begins a flight.
@@ -83,13 +90,6 @@ pub(crate) enum Wanted {
     Newer(Version),
     /// A value that is computed now.
     Recomputed,
-}
-
-impl Wanted {
-    /// Whether it is wanted in place of one that there is.
-    fn is_newer(self) -> bool {
-        matches!(self, Self::Newer(_) | Self::Recomputed)
-    }
 }
 
 /// How a request began.
@@ -167,13 +167,18 @@ impl<K: Eq, V: Clone, F: Handle> Store<K, V, F> {
                 }
             }
         }
+        let renews_early = match wanted {
+            Wanted::Value | Wanted::Retried => false,
+            Wanted::Newer(_) => true,
+            Wanted::Recomputed => present
+                .is_some_and(|entry| !now.has_passed(self.freshness.served_until(entry.deadline))),
+        };
         self.bound.release(shard.tidy(now.tick(), removed));
         self.bound.release(usize::from(shard.remove_expired(hash, &key, &now, removed)));
         // One that all callers have just left, or that has failed.
         let failures = shard.flights.fence(hash, &key, removed);
         shard.stats.computes += u64::from(is_counted);
-        let is_refresh = renews.is_some() && wanted.is_newer();
-        shard.stats.refreshes += u64::from(is_counted && is_refresh);
+        shard.stats.refreshes += u64::from(is_counted && renews_early);
         let begun = Begin { tick: now.tick(), is_exact: now.is_exact() };
         let lead = |generation| lead(Ticket { hash, generation, begun, renews, is_counted });
         shard.flights.begin(hash, key, failures, lead);

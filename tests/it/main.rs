@@ -36,6 +36,13 @@ mod hostile_code;
 mod keeping;
 #[cfg(feature = "test-util")]
 mod manual;
+mod many;
+#[cfg(feature = "test-util")]
+mod many_hostile;
+mod many_keys;
+#[cfg(feature = "test-util")]
+mod many_stale;
+mod many_written_over;
 #[cfg(feature = "test-util")]
 mod model;
 mod operations;
@@ -52,6 +59,8 @@ mod settings;
 #[cfg(feature = "test-util")]
 mod stale_values;
 mod statistics;
+#[cfg(feature = "test-util")]
+mod statistics_sums;
 #[cfg(feature = "test-util")]
 mod sweeper;
 #[cfg(feature = "test-util")]
