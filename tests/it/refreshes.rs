@@ -185,7 +185,8 @@ fn threads_that_find_a_value_stale_set_off_one_refresh_at_a_time() {
             for thread in threads {
                 thread.join().expect("no panic");
             }
-            assert!(gauge.most() == 1 || beside != Beside::Nothing);
+            // None at all, if the runtime has not come to the first one before the threads were done.
+            assert!(gauge.most() <= 1 || beside != Beside::Nothing);
             let stats = cache.stats();
             assert_eq!(stats.requests(), (THREADS * ROUNDS) as u64);
             assert_eq!((stats.refreshes, stats.compute_failures), (stats.computes, 0));
