@@ -28,6 +28,8 @@ pub(crate) struct Background {
 struct Tasks {
     open: Mutex<Slab<Arc<Work>>>,
     is_closed: AtomicBool,
+    /// The last that was heard of the runtime is that it dropped a task.
+    is_refused: AtomicBool,
 }
 
 /// A task, and what wakes its shell.
@@ -61,7 +63,12 @@ impl Background {
         &self.runtime
     }
 
-    pub(crate) fn is_closed(&self) -> bool {
+    /// Whether there is any use in running a task: the cache is not closed, and the runtime not gone.
+    pub(crate) fn is_open(&self) -> bool {
+        !self.is_closed() && !self.tasks.is_refused.load(Ordering::SeqCst)
+    }
+
+    fn is_closed(&self) -> bool {
         self.tasks.is_closed.load(Ordering::SeqCst)
     }
 
@@ -165,6 +172,7 @@ impl Future for Shell {
     type Output = ();
 
     fn poll(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<()> {
+        self.tasks.is_refused.store(false, Ordering::SeqCst);
         self.work.shell.register(context.waker());
         // Whoever else has the lock is taking the task away.
         let Some(mut held) = self.work.task.try_lock() else { return Poll::Ready(()) };
@@ -185,6 +193,9 @@ impl Future for Shell {
 impl Drop for Shell {
     fn drop(&mut self) {
         let task = self.work.try_take();
+        if task.is_some() {
+            self.tasks.is_refused.store(true, Ordering::SeqCst);
+        }
         drop(self.tasks.open.lock().try_remove(self.key));
         drop(task);
     }

@@ -13,9 +13,7 @@ use crate::expiry::{Expiry, Ttl};
 use crate::key::{Owned, Source};
 use crate::options::Options;
 use crate::panic::contain;
-use crate::store::{
-    Ending, Handle, Item, KeyHash, Leftovers, Request, Store, Sweep, Ticket, Wanted,
-};
+use crate::store::{Ending, Item, KeyHash, Leftovers, Store, Sweep, Ticket, Watch};
 use crate::sweeper::{Sweepable, Sweeper};
 use crate::sync::Arc;
 
@@ -148,7 +146,7 @@ where
 
     #[inline]
     fn land_value(&self, ticket: Ticket, landing: Option<(V, Ttl)>) {
-        let Some((value, ttl)) = landing else { return self.end(ticket, Ending::Dropped) };
+        let Some((value, ttl)) = landing else { return self.end(ticket, Ending::Unkept) };
         let mut removed = Leftovers::new();
         let alarm = self.store.land(ticket, value, ttl, &mut removed);
         // The value is stored: a destructor's panic is not the compute's.
@@ -210,21 +208,12 @@ where
     V: Clone + Send + Sync + 'static,
     S: BuildHasher + Send + Sync,
 {
-    fn store_extra(&self, key: K, value: V) {
-        let hash = self.hash(&key);
+    fn store_extra(&self, key: K, value: V, watch: &Watch) {
         let ttl = self.expiry.jittered(self.expiry.ttl(&key, &value));
-        let request = Request { hash, wanted: Wanted::Retried, is_counted: false, is_timed: true };
-        let (mut ticket, mut removed) = (None, Leftovers::new());
-        // What is there, or is being computed, may be newer.
-        let is_running =
-            |flight: &FlightHandle<V>| flight.is_open(self.store.clock()).then_some(());
-        let lead = |new| {
-            ticket = Some(new);
-            FlightHandle::landing()
-        };
-        drop(self.store.begin(request, key, is_running, lead, &mut removed));
-        if let Some(ticket) = ticket {
-            self.land_value(ticket, Some((value, ttl)));
+        let mut removed = Leftovers::new();
+        let mut item = Item::new(self.hash(&key), key, value);
+        if let Some(alarm) = self.store.insert_extra(&mut item, ttl, watch, &mut removed) {
+            self.written(alarm);
         }
     }
 }

@@ -87,6 +87,6 @@ impl<E: Error + 'static> Error for ComputeError<E> {
 pub(crate) fn value_or_panic<T>(result: Result<T, ComputeError<Infallible>>) -> T {
     match result {
         Ok(value) => value,
-        Err(error) => panic!("get_or_compute has no value to return: {error}"),
+        Err(error) => panic!("the compute call has no value to return: {error}"),
     }
 }

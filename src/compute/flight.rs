@@ -242,13 +242,6 @@ impl<V: Clone + Send + Sync + 'static> FlightHandle<V> {
     }
 }
 
-impl<V> FlightHandle<V> {
-    /// Of a flight that is about to land, which nobody can join.
-    pub(crate) fn landing() -> Self {
-        Self { signal: Weak::new(), part: None }
-    }
-}
-
 impl<V> Handle for FlightHandle<V> {
     fn is_open(&self, clock: &Clock) -> bool {
         self.signal.upgrade().is_some_and(|signal| signal.content.term.is_open(clock))

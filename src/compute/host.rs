@@ -21,10 +21,10 @@ pub(crate) struct Host {
 }
 
 impl Host {
-    /// Where computes can go on beside their callers; `None` without a runtime, or when the cache is
-    /// closed.
+    /// Where computes can go on beside their callers; `None` without a runtime, or when that is gone
+    /// or the cache closed.
     pub(super) fn open_background(&self) -> Option<&Background> {
-        self.background.as_ref().filter(|background| !background.is_closed())
+        self.background.as_ref().filter(|background| background.is_open())
     }
 
     fn runtime(&self) -> Option<&Arc<dyn Runtime>> {

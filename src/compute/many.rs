@@ -1,7 +1,7 @@
 //! Many: one compute for all keys of a call that are missing.
 
+use std::collections::HashMap;
 use std::collections::hash_map::Entry as Slot;
-use std::collections::{HashMap, HashSet};
 use std::future::Future;
 use std::hash::{BuildHasher, Hash};
 use std::mem;
@@ -10,10 +10,12 @@ use std::task::{Context, Poll, ready};
 
 use futures_util::FutureExt;
 use futures_util::stream::{FuturesUnordered, StreamExt};
+use hashbrown::HashTable;
+use hashbrown::hash_table::Entry as Place;
 
 use crate::options::Options;
 use crate::reads::{Read, Reads};
-use crate::store::{Begun, Failure, KeyHash, Leftovers, Look, Request, Version, Wanted};
+use crate::store::{Begun, Failure, KeyHash, Leftovers, Look, Request, Version, Wanted, Watch};
 use crate::sync::{Arc, Weak};
 
 use super::error::ComputeError;
@@ -22,7 +24,7 @@ use super::{Count, Parts};
 
 /// Where values go that came without being asked for.
 pub(crate) trait Extras<K, V> {
-    fn store_extra(&self, key: K, value: V);
+    fn store_extra(&self, key: K, value: V, watch: &Watch);
 }
 
 /// What a bulk compute came to, whatever its error type.
@@ -133,7 +135,8 @@ where
         E: Send + Sync + 'static,
     {
         let mut make = Some(make);
-        let mut keys = distinct(keys);
+        let mut keys = distinct(keys, self.parts.hasher);
+        self.found.reserve(keys.len());
         self.owed.misses = keys.len();
         loop {
             self.look_for_all(mem::take(&mut keys))?;
@@ -265,7 +268,8 @@ where
         let Parts { store, ground, .. } = self.parts;
         let (terms, ground) = (self.terms(), Arc::downgrade(ground));
         let mut leader = Leader::of_many(Weak::<G>::clone(&ground), terms);
-        let (mut own, mut removed) = (Vec::new(), Leftovers::new());
+        let watch = store.watch_removals();
+        let (mut own, mut removed) = (Vec::with_capacity(keys.len()), Leftovers::new());
         for mut missing in keys {
             let wanted = match missing {
                 Missing { served: Some(_), version: Some(version), .. } => Wanted::Newer(version),
@@ -296,7 +300,7 @@ where
         let compute = || {
             make(order.clone())
                 .map(into_answers)
-                .map(move |answers| answers.into_outcome(&order, &ground))
+                .map(move |answers| answers.into_outcome(&order, &ground, &watch))
         };
         let waiter = leader.share(compute, terms);
         drop(removed);
@@ -398,7 +402,10 @@ where
 
 impl<K: Hash + Eq, V> Answers<K, V> {
     /// Puts the values in order. Those of other keys are stored here.
-    fn into_outcome<G: Extras<K, V>>(self, order: &[K], ground: &Weak<G>) -> Outcome<V> {
+    fn into_outcome<G>(self, order: &[K], ground: &Weak<G>, watch: &Watch) -> Outcome<V>
+    where
+        G: Extras<K, V>,
+    {
         let mut answers = match self {
             Self::Values(answers) => answers,
             Self::Failed(failure) => return Outcome::Failed(failure),
@@ -406,7 +413,7 @@ impl<K: Hash + Eq, V> Answers<K, V> {
         let values = order.iter().map(|key| answers.remove(key)).collect();
         if let Some(ground) = ground.upgrade().filter(|_| !answers.is_empty()) {
             for (key, value) in answers {
-                ground.store_extra(key, value);
+                ground.store_extra(key, value, watch);
             }
         }
         Outcome::Values(values)
@@ -432,8 +439,21 @@ fn told<E: Send + Sync + 'static>(failure: &Failure) -> Option<ComputeError<E>> 
 }
 
 /// Each key once, in the order in which they came.
-fn distinct<K: Hash + Eq + Clone>(keys: impl IntoIterator<Item = K>) -> Vec<Again<K>> {
-    let mut seen = HashSet::new();
-    let keys = keys.into_iter().filter(|key| seen.insert(key.clone()));
-    keys.map(|key| (key, Count::NotYet)).collect()
+fn distinct<K: Hash + Eq>(
+    keys: impl IntoIterator<Item = K>,
+    hasher: &impl BuildHasher,
+) -> Vec<Again<K>> {
+    let keys = keys.into_iter();
+    let mut distinct: Vec<Again<K>> = Vec::with_capacity(keys.size_hint().0);
+    let mut places = HashTable::with_capacity(keys.size_hint().0);
+    for key in keys {
+        let hash = hasher.hash_one(&key);
+        let is_same = |&place: &usize| distinct[place].0 == key;
+        let rehash = |&place: &usize| hasher.hash_one(&distinct[place].0);
+        if let Place::Vacant(vacancy) = places.entry(hash, is_same, rehash) {
+            vacancy.insert(distinct.len());
+            distinct.push((key, Count::NotYet));
+        }
+    }
+    distinct
 }

@@ -66,7 +66,7 @@ pub(crate) struct Call<'a, K, V, S, G, P, M, T, A> {
     waiter: Option<Waiter<V>>,
     count: Count,
     /// What stands in for the outcome if the compute fails.
-    stand_in: Option<StandIn>,
+    stand_in: Option<StandIn<V>>,
     answer: PhantomData<fn() -> A>,
 }
 
@@ -82,6 +82,18 @@ enum Key<K, P> {
 /// A compute whose error has no type any more.
 type Erased<Fut, V> = Map<Fut, fn(<Fut as Future>::Output) -> Outcome<V>>;
 
+/// What makes a compute, given the value that is to be renewed if it wants that; with an outcome of no
+/// particular type.
+#[inline]
+fn erased<V, M: Make<V>>(
+    make: M,
+    into_outcome: fn(M::Output) -> Outcome<V>,
+    stale: impl FnOnce() -> Option<V>,
+) -> impl FnOnce() -> Erased<M::Future, V> {
+    // Copied in there, because a panic of the user's `clone` is one of the compute.
+    move || make.make(if M::WANTS_STALE { stale() } else { None }).map(into_outcome)
+}
+
 /// Whether the call was counted as a hit, a miss or a stale hit.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Count {
@@ -92,21 +104,24 @@ enum Count {
 }
 
 /// A value that was there when the call began.
-#[derive(Clone, Copy)]
-struct StandIn {
-    hash: KeyHash,
-    version: Version,
-    /// It could have been handed out at once.
-    is_served: bool,
+enum StandIn<V> {
+    /// A stale one, which the store still has, unless a write came.
+    Held {
+        hash: KeyHash,
+        version: Version,
+        /// It could have been handed out at once.
+        is_served: bool,
+    },
+    /// A fresh one that the call found, and renews.
+    Found(Box<V>),
 }
 
-impl StandIn {
-    fn value<K: Eq, V>(self, store: &Store<K, V, FlightHandle<V>>) -> Option<V>
-    where
-        V: Clone + Send + Sync + 'static,
-    {
-        let Self { hash, version, is_served } = self;
-        store.stand_in(hash, version, is_served)
+impl<V: Clone + Send + Sync + 'static> StandIn<V> {
+    fn value<K: Eq>(&self, store: &Store<K, V, FlightHandle<V>>) -> Option<V> {
+        match self {
+            Self::Held { hash, version, is_served } => store.stand_in(*hash, *version, *is_served),
+            Self::Found(value) => Some(V::clone(value)),
+        }
     }
 }
 
@@ -251,7 +266,7 @@ where
         look: Look<V, Waiter<V>>,
         context: &mut Context<'_>,
     ) -> Entered<V> {
-        let stand_in = |version| StandIn { hash, version, is_served: false };
+        let stand_in = |version| StandIn::Held { hash, version, is_served: false };
         match look {
             Look::Hit(value) => Entered::Found(value),
             Look::Old(value, version) => self.renew(hash, value, version, Read::Hit, context),
@@ -305,16 +320,20 @@ where
         self.lead(hash, Wanted::Newer(version), terms, &mut leader, &mut removed);
         match (leader, background) {
             (Some(leader), Some(background)) => {
-                let waiter = leader.share(self.take_make(|| Some(value.clone())), terms);
+                let make = self.make.take().expect("a call leads once");
+                let make = erased(make, self.into_outcome, || Some(value.clone()));
+                let waiter = leader.share(make, terms);
                 drop(removed);
                 waiter.drive();
                 background.spawn(waiter.driven());
             }
             (mut leader @ Some(_), None) => {
-                self.stand_in = Some(StandIn { hash, version, is_served: true });
-                match read {
-                    Read::Hit => self.count(read),
-                    _ => self.count_miss(),
+                if read == Read::Hit {
+                    self.count(read);
+                    self.stand_in = Some(StandIn::Found(Box::new(value)));
+                } else {
+                    self.stand_in = Some(StandIn::Held { hash, version, is_served: true });
+                    self.count_miss();
                 }
                 return self.launch(&mut leader, removed, terms, is_detached, context);
             }
@@ -381,18 +400,6 @@ where
         self.parts.store.begin(request, key, join, lead, removed)
     }
 
-    /// Takes what makes the compute, which is given the value that is to be renewed if it wants that.
-    #[inline]
-    fn take_make<F: FnOnce() -> Option<V>>(
-        &mut self,
-        stale: F,
-    ) -> impl FnOnce() -> Erased<M::Future, V> + use<K, V, S, G, P, M, T, A, F> {
-        let make = self.make.take().expect("a call leads once");
-        let into_outcome = self.into_outcome;
-        // Copied in there, because a panic of the user's `clone` is one of the compute.
-        move || make.make(if M::WANTS_STALE { stale() } else { None }).map(into_outcome)
-    }
-
     #[inline]
     fn launch(
         &mut self,
@@ -402,8 +409,9 @@ where
         is_detached: bool,
         context: &mut Context<'_>,
     ) -> Entered<V> {
-        let (stand_in, store) = (self.stand_in, self.parts.store);
-        let make = self.take_make(move || stand_in?.value(store));
+        let make = self.make.take().expect("a call leads once");
+        let (stand_in, store) = (&self.stand_in, self.parts.store);
+        let make = erased(make, self.into_outcome, || stand_in.as_ref()?.value(store));
         if removed.is_empty() {
             return match Leader::launch(leader, make, terms, context) {
                 Launched::Ended(awaited) => Entered::Ended(awaited),
@@ -446,7 +454,10 @@ where
             Awaited::Outcome(Outcome::Value(value)) => return Some(Ok(value)),
             // The outcome of a compute for several keys, of which this one was none.
             Awaited::Lacking | Awaited::Outcome(Outcome::Values(_)) => return None,
-            Awaited::Recursive => return Some(Err(ComputeError::Recursive)),
+            Awaited::Recursive => match &self.stand_in {
+                Some(StandIn::Found(value)) => return Some(Ok(V::clone(value))),
+                _ => return Some(Err(ComputeError::Recursive)),
+            },
             Awaited::Outcome(Outcome::Failed(failure)) => Some(failure),
             Awaited::Outcome(Outcome::Panicked(message)) => {
                 return Some(self.stand_in().ok_or(ComputeError::Panicked(message)));
@@ -473,7 +484,7 @@ where
     /// The value that was there when the call began, if it may stand in for an outcome now.
     #[cold]
     fn stand_in(&mut self) -> Option<V> {
-        let value = self.stand_in?.value(self.parts.store)?;
+        let value = self.stand_in.as_ref()?.value(self.parts.store)?;
         self.count(Read::StaleHit);
         Some(value)
     }

@@ -174,6 +174,19 @@ impl<K, F> Flights<K, F> {
         self.get(hash, key)?.found(clock)
     }
 
+    /// Whether a flight is under way for a key that `is_open`.
+    pub(super) fn is_running<Q: Equivalent<K> + ?Sized>(
+        &self,
+        hash: KeyHash,
+        key: &Q,
+        is_open: impl FnOnce(&F) -> bool,
+    ) -> bool {
+        self.get(hash, key).is_some_and(|flight| match &flight.state {
+            State::Running(handle) => is_open(handle),
+            State::Failed(_) => false,
+        })
+    }
+
     /// Whether nothing speaks against renewing the value of a key: no flight that `is_open`, and no
     /// attempt that failed too lately.
     pub(super) fn may_renew<Q: Equivalent<K> + ?Sized>(

@@ -111,6 +111,8 @@ pub(crate) enum Ending {
     Dropped,
     /// It took too long.
     GivenUp,
+    /// Its value is not to be stored.
+    Unkept,
     /// It failed, with an error that may be remembered.
     Failed(Option<Failure>),
 }
@@ -256,7 +258,7 @@ impl<K: Eq, V: Clone, F: Handle> Store<K, V, F> {
         let flight = shard.flights.end(hash, generation)?;
         let failure = match ending {
             Ending::Failed(failure) => failure,
-            Ending::GivenUp => None,
+            Ending::GivenUp | Ending::Unkept => None,
             Ending::Dropped => {
                 flight.leave(removed);
                 return None;

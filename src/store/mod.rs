@@ -12,6 +12,7 @@ mod entry;
 mod flights;
 mod landing;
 mod leftovers;
+mod removals;
 mod resize;
 mod ring;
 mod room;
@@ -26,6 +27,7 @@ pub(crate) use digest::KeyHash;
 pub(crate) use entry::{Item, Version};
 pub(crate) use landing::{Begun, Ending, Request, Ticket, Wanted};
 pub(crate) use leftovers::{Failure, Leftovers};
+pub(crate) use removals::Watch;
 pub(crate) use shard::Copies;
 pub(crate) use sweep::Sweep;
 
@@ -40,11 +42,12 @@ use crate::freshness::Freshness;
 use crate::panic::Postponed;
 use crate::reads::{Read, Reads};
 use crate::stats::Stats;
-use crate::sync::{RwLock, cores};
+use crate::sync::{Arc, RwLock, cores};
 
 use bound::Bound;
 use entry::Entry;
 use flights::Found;
+use removals::Removals;
 use shard::Shard;
 
 /// A small cache has about one shard for this many entries, and up to twice as many have one in all:
@@ -69,6 +72,7 @@ pub(crate) struct Store<K, V, F> {
     grace: u64,
     /// How long failures are remembered.
     error_ttl: Ttl,
+    removals: Arc<Removals>,
 }
 
 /// What a store is built with.
@@ -121,7 +125,8 @@ impl<K, V, F> Store<K, V, F> {
         };
         let shards = (0..count).map(|_| slot()).collect::<Option<_>>()?;
         let (reads, bound, grace) = (Reads::new(), Bound::new(max_size), freshness.grace());
-        Some(Self { shards, reads, bound, clock, freshness, grace, error_ttl })
+        let removals = Arc::default();
+        Some(Self { shards, reads, bound, clock, freshness, grace, error_ttl, removals })
     }
 
     pub(crate) fn clock(&self) -> &Clock {
@@ -156,6 +161,7 @@ impl<K, V, F> Store<K, V, F> {
     pub(crate) fn clear(&self) {
         let clear = |slot: &Slot<K, V, F>| {
             let mut shard = slot.0.write();
+            self.removals.note();
             let spent = shard.clear();
             // Under the lock: a bound may begin, and counts what is there.
             self.bound.release(spent.len());
@@ -167,6 +173,11 @@ impl<K, V, F> Store<K, V, F> {
         for spent in &mut spent {
             spent.drop_contents(&mut postponed);
         }
+    }
+
+    /// Watches for removals from now on.
+    pub(crate) fn watch_removals(&self) -> Watch {
+        self.removals.watch()
     }
 
     pub(crate) fn reads(&self) -> &Reads {

@@ -8,8 +8,9 @@ use crate::expiry::Ttl;
 use super::bound::Place;
 use super::entry::{Item, Stamp, Version};
 use super::leftovers::Leftovers;
+use super::removals::Watch;
 use super::shard::{Old, Put, Shard};
-use super::{KeyHash, Store};
+use super::{Handle, KeyHash, Store};
 
 impl<K: Eq, V, F> Store<K, V, F> {
     /// Stores a value. Returns the fresh one it replaced, and when the sweeper is needed.
@@ -92,6 +93,44 @@ impl<K: Eq, V, F> Store<K, V, F> {
         }
     }
 
+    /// Stores an item that nobody asked for: not in place of what is there or is being computed, which may
+    /// be newer, and not if anything was removed since the watch began. Else the item is left.
+    pub(crate) fn insert_extra(
+        &self,
+        item: &mut Item<K, V>,
+        ttl: Ttl,
+        watch: &Watch,
+        removed: &mut Leftovers<K, V>,
+    ) -> Option<Tick>
+    where
+        F: Handle,
+    {
+        let (hash, mut place) = (item.hash, None);
+        loop {
+            let mut shard = self.shard(hash).write();
+            let now = self.clock.exact_reading();
+            let present = shard.find(hash, item.key());
+            let is_fresh = present.is_some_and(|entry| !now.has_passed(entry.deadline));
+            let is_open = |flight: &F| flight.is_open(&self.clock);
+            if is_fresh
+                || shard.flights.is_running(hash, item.key(), is_open)
+                || !watch.is_undisturbed()
+            {
+                return None;
+            }
+            let stored = if ttl.is_long() { self.clock.reading().tick() } else { now.tick() };
+            let deadline = ttl.deadline(stored);
+            self.bound.release(shard.tidy(now.tick(), removed));
+            shard.flights.fence(hash, item.key(), removed);
+            match self.put(&mut shard, item, deadline.into(), &now, place.take(), removed) {
+                Put::Stored | Put::Replaced(_) => return Some(self.lapse(deadline)),
+                Put::Full => {}
+            }
+            drop(shard);
+            place = self.room_elsewhere(hash, removed);
+        }
+    }
+
     /// Fences off the flight of a key that has no fresh value; false if it has one.
     pub(crate) fn leave_absent<Q: Equivalent<K> + ?Sized>(
         &self,
@@ -101,6 +140,7 @@ impl<K: Eq, V, F> Store<K, V, F> {
     ) -> bool {
         let mut shard = self.shard(hash).write();
         let now = self.clock.exact_reading();
+        self.removals.note();
         if shard.find(hash, key).is_some_and(|entry| !now.has_passed(entry.deadline)) {
             return false;
         }
@@ -175,6 +215,7 @@ impl<K: Eq, V, F> Store<K, V, F> {
     ) -> Option<(K, V)> {
         let mut shard = self.shard(hash).write();
         let now = self.reading_for(&shard, Ttl::ENDLESS);
+        self.removals.note();
         self.bound.release(shard.tidy(now.tick(), removed));
         shard.flights.fence(hash, key, removed);
         if shard.remove_expired(hash, key, &now, removed) {
@@ -200,6 +241,7 @@ impl<K: Eq, V, F> Store<K, V, F> {
     ) -> Option<(K, V, bool)> {
         let mut shard = self.shard(hash).write();
         let now = self.reading_for(&shard, Ttl::ENDLESS);
+        self.removals.note();
         self.bound.release(shard.tidy(now.tick(), removed));
         self.bound.release(usize::from(shard.remove_expired(hash, key, &now, removed)));
         shard.find(hash, key).filter(|entry| entry.version == version)?;

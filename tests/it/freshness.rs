@@ -552,3 +552,58 @@ fn a_refresh_that_a_compute_sets_off_needs_a_permit_of_its_own() {
         check(&cache, 0);
     });
 }
+
+/// Something that another caller does meanwhile.
+type Change = fn(&Cache<u32, u32>) -> Option<u32>;
+
+#[test]
+fn a_hit_that_renews_in_vain_has_the_value_that_it_found() {
+    in_virtual_time(async |time| {
+        let cache: Cache<u32, u32> = time
+            .builder()
+            .ttl(10 * SECOND)
+            .refresh_after(SECOND)
+            .build()
+            .expect("the settings are valid");
+        cache.close().await;
+        let changes: [Change; 3] = [|_| None, |cache| cache.insert(1, 5), |cache| cache.remove(&1)];
+        for change in changes {
+            cache.insert(1, 1);
+            time.advance(5 * SECOND).await;
+            let gate = Gate::new();
+            let passed = gate.passed();
+            let mut call = Box::pin(cache.try_get_or_compute(1, || async move {
+                passed.await;
+                Err::<u32, _>("down")
+            }));
+            assert_eq!(poll_once(&mut call), None);
+            let _ = change(&cache);
+            time.advance(5 * SECOND).await;
+            gate.open();
+            assert_eq!(call.await, Ok(1), "it was a hit");
+        }
+        assert_eq!((cache.stats().hits, cache.stats().misses), (3, 0));
+        check(&cache, 0);
+    });
+}
+
+#[test]
+fn a_refresh_whose_value_is_not_kept_is_not_repeated_at_once() {
+    in_virtual_time(async |time| {
+        let cache: Cache<u32, u32> =
+            time.builder().refresh_after(SECOND).build().expect("the settings are valid");
+        cache.insert(1, 1);
+        time.advance(2 * SECOND).await;
+        for _ in 0..10 {
+            let call = cache.entry(1).keep_if(|_| false).get_or_compute(|| async { 2 });
+            assert_eq!(call.await, 1);
+            time.advance(Duration::ZERO).await;
+        }
+        assert_eq!(cache.stats().computes, 1);
+        time.advance(Duration::from_millis(100)).await;
+        assert_eq!(cache.get_or_compute(1, || async { 3 }).await, 1);
+        time.advance(Duration::ZERO).await;
+        assert_eq!(cache.get(&1), Some(3));
+        check(&cache, 0);
+    });
+}

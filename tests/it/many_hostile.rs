@@ -277,7 +277,7 @@ fn a_compute_that_others_begin_while_the_call_begins_its_own_is_joined_and_count
             let mut clones = 0;
             move |key| {
                 clones += u32::from(key == 2);
-                if key == 2 && clones == 2 {
+                if key == 2 && clones == 1 {
                     let mut call = owned_call(&cache, gate.passed().map(|()| 5));
                     assert_eq!(poll_once(&mut call), None);
                     *other.borrow_mut() = Some(call);
@@ -306,7 +306,7 @@ fn a_value_that_others_store_while_the_call_begins_its_compute_is_a_hit() {
             let mut clones = 0;
             move |key| {
                 clones += u32::from(key == 2);
-                if key == 2 && clones == 2 {
+                if key == 2 && clones == 1 {
                     cache.insert(Key(1), 5);
                 }
             }

@@ -1,5 +1,7 @@
 //! Writes during calls for several keys: they win for the keys that they are of, and for no other.
 
+use std::collections::HashMap;
+
 use fleeting::Cache;
 use futures::FutureExt;
 use futures::future::BoxFuture;
@@ -201,5 +203,36 @@ fn values_that_nobody_asked_for_take_nobodys_place() {
         assert_eq!(cache.get_many(&[1, 2, 3, 4, 5]), expected);
         assert_eq!((cache.stats().computes, cache.stats().inserts), (2, 5));
         check(&cache, 0);
+    });
+}
+
+/// Something that another caller takes away meanwhile.
+type Removal = fn(&Cache<u32, u32>);
+
+#[test]
+fn values_that_nobody_asked_for_do_not_come_back_after_a_removal() {
+    on_every_runtime(async |host| {
+        let removals: [Removal; 4] = [
+            |cache| cache.clear(),
+            |cache| assert_eq!(cache.remove(&2), None),
+            |cache| assert_eq!(cache.retain(|_, _| false), 1),
+            |cache| assert_eq!(cache.entry(2).update(|_| None), None),
+        ];
+        for remove in removals {
+            let cache: Cache<u32, u32> = host.builder().build().expect("valid settings");
+            cache.insert(3, 3);
+            let gate = Gate::new();
+            let passed = gate.passed();
+            let mut call = Box::pin(cache.get_or_compute_many([1], |_| async move {
+                passed.await;
+                HashMap::from([(1, 10), (2, 20)])
+            }));
+            assert_eq!(poll_once(&mut call), None);
+            remove(&cache);
+            gate.open();
+            assert_eq!(call.await, HashMap::from([(1, 10)]));
+            assert_eq!(cache.get(&2), None);
+            check(&cache, 0);
+        }
     });
 }
