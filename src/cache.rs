@@ -293,8 +293,8 @@ where
     /// values. Keys for which others are computing already are not among them: this call waits for
     /// those, as other callers of single keys wait for this one. Keys that the answer lacks are not in
     /// the result, and nothing is stored for them. Values of other keys are stored too, unless there is a
-    /// fresh one, or a compute that is running; one that was removed while `compute` ran may so come
-    /// back. A key that is asked for twice counts once.
+    /// fresh one or a compute that is running, or anything was removed from the cache meanwhile. A key
+    /// that is asked for twice counts once.
     ///
     /// A key whose value others failed to compute is computed here, if `compute` was not called yet;
     /// else it is not in the result.

@@ -5,7 +5,7 @@ use std::hash::{BuildHasher, Hash};
 use hashbrown::Equivalent;
 
 use crate::clock::{Clock, Tick};
-use crate::compute::Parts;
+use crate::compute::call::Parts;
 use crate::compute::flight::{FlightHandle, Ground, Outcome};
 use crate::compute::host::Host;
 use crate::compute::many::Extras;

@@ -8,10 +8,10 @@ use std::marker::PhantomData;
 use std::time::Duration;
 
 use crate::cache::Cache;
+use crate::compute::call::{Answer, Call};
 use crate::compute::error::{ComputeError, value_or_panic};
 use crate::compute::flight::Outcome;
 use crate::compute::make::{Anew, Make, Revalidating};
-use crate::compute::{Answer, Call};
 use crate::engine::Engine;
 use crate::hash::DefaultHashBuilder;
 use crate::key::{Owned, Source};

@@ -18,9 +18,9 @@ use crate::reads::{Read, Reads};
 use crate::store::{Begun, Failure, KeyHash, Leftovers, Look, Request, Version, Wanted, Watch};
 use crate::sync::{Arc, Weak};
 
+use super::call::{Count, Parts};
 use super::error::ComputeError;
 use super::flight::{Awaited, FlightHandle, Ground, Leader, Outcome, Terms, Waiter};
-use super::{Count, Parts};
 
 /// Where values go that came without being asked for.
 pub(crate) trait Extras<K, V> {
