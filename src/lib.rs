@@ -357,6 +357,7 @@ mod cache;
 mod chance;
 mod clock;
 mod compute;
+mod computing;
 mod engine;
 mod entry;
 mod expiry;
