@@ -96,7 +96,7 @@ impl<K, V, S> CacheBuilder<K, V, S> {
     /// use fleeting::Cache;
     ///
     /// // That there is no such user is forgotten sooner.
-    /// let cache: Cache<u64, Option<String>> = Cache::builder()
+    /// let cache = Cache::<u64, Option<String>>::builder()
     ///     .expiry(|_, user| Duration::from_secs(if user.is_some() { 300 } else { 10 }))
     ///     .build()?;
     /// # Ok::<(), fleeting::BuildError>(())
