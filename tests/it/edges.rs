@@ -1,0 +1,29 @@
+//! Where settings and operations meet at their edges.
+
+use std::time::Duration;
+
+use fleeting::Cache;
+
+use crate::support::{check, in_virtual_time};
+
+const SECOND: Duration = Duration::from_secs(1);
+
+#[test]
+fn a_value_that_stands_in_for_ever_is_not_taken_for_fresh() {
+    in_virtual_time(async |time| {
+        let cache: Cache<u32, u32> = time
+            .builder()
+            .ttl(SECOND)
+            .stale_if_error(Duration::MAX)
+            .build()
+            .expect("the settings are valid");
+        for key in 0..3 {
+            cache.insert(key, key);
+        }
+        time.advance(2 * SECOND).await;
+        assert_eq!(cache.remove(&0), None);
+        assert_eq!(cache.entry(1).ttl(Duration::MAX).insert(10), None);
+        assert_eq!(cache.entry_ref(&2).ttl(Duration::MAX).insert(20), None);
+        check(&cache, 0);
+    });
+}
