@@ -27,3 +27,21 @@ fn a_value_that_stands_in_for_ever_is_not_taken_for_fresh() {
         check(&cache, 0);
     });
 }
+
+#[test]
+fn retain_is_not_shown_what_has_expired() {
+    let time = fleeting::runtime::Manual::new();
+    let cache: Cache<u32, u32> =
+        Cache::builder().ttl(SECOND).runtime(time.clone()).build().expect("the settings are valid");
+    time.block_on(cache.close());
+    cache.insert(1, 1);
+    time.advance(SECOND);
+    cache.insert(2, 2);
+    let mut asked = Vec::new();
+    let removed = cache.retain(|key, _| {
+        asked.push(*key);
+        false
+    });
+    assert_eq!((removed, asked), (1, vec![2]));
+    check(&cache, 0);
+}
