@@ -92,7 +92,8 @@ impl<K: Eq, V, F> Store<K, V, F> {
         }
     }
 
-    /// Fences off the flight of a key that has no fresh value; false if it has one.
+    /// Fences off the flight of a key that has no fresh value, and removes one that could stand in; false
+    /// if there is a fresh one.
     pub(crate) fn leave_absent<Q: Equivalent<K> + ?Sized>(
         &self,
         hash: KeyHash,
@@ -105,6 +106,11 @@ impl<K: Eq, V, F> Store<K, V, F> {
             return false;
         }
         shard.flights.fence(hash, key, removed);
+        self.bound.release(usize::from(shard.remove_expired(hash, key, &now, removed)));
+        if let Some(entry) = shard.remove(hash, key) {
+            self.bound.release(1);
+            removed.entry(entry.key, entry.value);
+        }
         true
     }
 

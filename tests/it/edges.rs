@@ -45,3 +45,22 @@ fn retain_is_not_shown_what_has_expired() {
     assert_eq!((removed, asked), (1, vec![2]));
     check(&cache, 0);
 }
+
+#[test]
+fn an_update_to_none_leaves_no_value_to_stand_in() {
+    in_virtual_time(async |time| {
+        let cache: Cache<u32, u32> = time
+            .builder()
+            .ttl(SECOND)
+            .stale_if_error(60 * SECOND)
+            .build()
+            .expect("the settings are valid");
+        cache.insert(1, 1);
+        time.advance(2 * SECOND).await;
+        assert_eq!(cache.entry(1).update(|present| present), None);
+        let failed = cache.try_get_or_compute(1, || async { Err::<u32, _>("down") }).await;
+        assert!(failed.is_err(), "{failed:?}");
+        assert!(cache.is_empty());
+        check(&cache, 0);
+    });
+}
