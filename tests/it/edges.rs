@@ -1,5 +1,7 @@
 //! Where settings and operations meet at their edges.
 
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread;
 use std::time::Duration;
 
 use fleeting::Cache;
@@ -63,4 +65,71 @@ fn an_update_to_none_leaves_no_value_to_stand_in() {
         assert!(cache.is_empty());
         check(&cache, 0);
     });
+}
+
+#[test]
+fn the_bound_holds_for_writes_that_were_under_way_when_it_was_narrowed() {
+    let cache: Cache<u32, u32> =
+        Cache::builder().max_size(1_000).build().expect("the settings are valid");
+    let is_over = AtomicBool::new(false);
+    thread::scope(|scope| {
+        scope.spawn(|| {
+            let mut key = 0;
+            while !is_over.load(Ordering::SeqCst) {
+                cache.insert(key, key);
+                key += 1;
+            }
+        });
+        let mut exceeded = None;
+        for round in 0..2_000 {
+            cache.set_max_size(1_000).expect("it is at least 1");
+            cache.clear();
+            while cache.len() < round % 50 {
+                thread::yield_now();
+            }
+            // As many as there are: none has to go.
+            let bound = cache.len().max(1);
+            cache.set_max_size(bound).expect("it is at least 1");
+            let held = (0..20).map(|_| cache.len()).find(|held| *held > bound);
+            exceeded = exceeded.or(held.map(|held| (held, bound)));
+        }
+        is_over.store(true, Ordering::SeqCst);
+        assert_eq!(exceeded, None, "how many there were, and how many there may be");
+    });
+    check(&cache, 0);
+}
+
+#[test]
+fn no_thread_sees_more_than_the_bound_that_it_is_told_while_several_change_it() {
+    let cache: Cache<u32, u32> =
+        Cache::builder().max_size(1_000).build().expect("the settings are valid");
+    let is_over = AtomicBool::new(false);
+    thread::scope(|scope| {
+        scope.spawn(|| {
+            let mut key = 0;
+            while !is_over.load(Ordering::SeqCst) {
+                cache.insert(key, key);
+                key += 1;
+            }
+        });
+        let changers: Vec<_> = [[5, 900], [10, 800]]
+            .map(|bounds| {
+                let cache = &cache;
+                scope.spawn(move || {
+                    for round in 0..2_000 {
+                        cache.set_max_size(bounds[round % 2]).expect("it is at least 1");
+                    }
+                    bounds[1]
+                })
+            })
+            .into_iter()
+            .map(|changer| changer.join().expect("nothing panics"))
+            .collect();
+        let told = cache.max_size().expect("there is a bound");
+        let held = (0..1_000).map(|_| cache.len()).max();
+        is_over.store(true, Ordering::SeqCst);
+        assert!(changers.contains(&told), "told of {told}, the last one of neither thread");
+        assert!(held <= Some(told), "{held:?} of {told}");
+    });
+    check(&cache, 0);
 }
