@@ -84,7 +84,10 @@ impl<K: Eq, V, F> Store<K, V, F> {
             self.bound.release(shard.tidy(now.tick(), removed));
             shard.flights.fence(hash, item.key(), removed);
             match self.put(&mut shard, item, deadline.into(), &now, place.take(), removed) {
-                Put::Stored | Put::Replaced(_) => return Ok(self.lapse(deadline)),
+                stored @ (Put::Stored | Put::Replaced(_)) => {
+                    stored.leave(removed);
+                    return Ok(self.lapse(deadline));
+                }
                 Put::Full => {}
             }
             drop(shard);

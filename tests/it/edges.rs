@@ -1,6 +1,7 @@
 //! Where settings and operations meet at their edges.
 
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, Weak, mpsc};
 use std::thread;
 use std::time::Duration;
 
@@ -132,4 +133,36 @@ fn no_thread_sees_more_than_the_bound_that_it_is_told_while_several_change_it() 
         assert!(held <= Some(told), "{held:?} of {told}");
     });
     check(&cache, 0);
+}
+
+/// Looks into the cache that it is in when it goes.
+#[derive(Clone)]
+struct Curious(Weak<Mutex<Option<Cache<u32, Curious>>>>);
+
+impl Drop for Curious {
+    fn drop(&mut self) {
+        let Some(home) = self.0.upgrade() else { return };
+        let cache = home.lock().ok().and_then(|home| home.clone());
+        if let Some(cache) = cache {
+            cache.remove(&7);
+        }
+    }
+}
+
+#[test]
+fn the_value_that_a_compute_replaces_is_not_dropped_under_the_lock() {
+    let (done, is_done) = mpsc::channel();
+    thread::spawn(move || {
+        let home = Arc::new(Mutex::new(None));
+        let cache: Cache<u32, Curious> =
+            Cache::builder().build().expect("the settings are valid");
+        *home.lock().expect("nothing panics") = Some(cache.clone());
+        let value = || Curious(Arc::downgrade(&home));
+        cache.insert(7, value());
+        let new = value();
+        drop(futures::executor::block_on(cache.refresh(7, || async move { new })));
+        home.lock().expect("nothing panics").take();
+        done.send(()).expect("somebody waits for it");
+    });
+    is_done.recv_timeout(60 * SECOND).expect("it does not wait for itself");
 }
