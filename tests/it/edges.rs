@@ -154,8 +154,7 @@ fn the_value_that_a_compute_replaces_is_not_dropped_under_the_lock() {
     let (done, is_done) = mpsc::channel();
     thread::spawn(move || {
         let home = Arc::new(Mutex::new(None));
-        let cache: Cache<u32, Curious> =
-            Cache::builder().build().expect("the settings are valid");
+        let cache: Cache<u32, Curious> = Cache::builder().build().expect("the settings are valid");
         *home.lock().expect("nothing panics") = Some(cache.clone());
         let value = || Curious(Arc::downgrade(&home));
         cache.insert(7, value());
