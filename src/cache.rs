@@ -165,8 +165,8 @@ where
         while let Some(here) = position {
             let mut copies = Copies::default();
             position = store.copy(here, &mut copies);
-            for (key, (value, _, version)) in zip(copies.keys, copies.values) {
-                if keep(&key, &value) {
+            for (key, (value, deadline, version)) in zip(copies.keys, copies.values) {
+                if store.is_over(deadline) || keep(&key, &value) {
                     continue;
                 }
                 let mut removed = Leftovers::new();

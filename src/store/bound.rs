@@ -1,16 +1,22 @@
 //! The bound on the size of the whole cache: room for one entry at a time.
 
-use crate::sync::{AtomicUsize, Ordering};
+use crate::sync::{AtomicUsize, Mutex, Ordering};
 
 /// The most entries, and how many hold a place. Written only while the cache fills or shrinks: a
 /// full one passes the place of what it evicts on to what it stores.
 pub(crate) struct Bound {
     /// `UNBOUNDED`: then nothing is counted here.
     limit: AtomicUsize,
-    /// What callers are told: lags behind the limit while what is too much goes.
+    /// What callers are told: lags behind the limit while what is too much goes, and never is below it.
     max_size: AtomicUsize,
     taken: AtomicUsize,
+    /// How often the limit was changed.
+    changes: Mutex<u64>,
 }
+
+/// Names a change of the limit.
+#[derive(Clone, Copy)]
+pub(super) struct Change(u64);
 
 const UNBOUNDED: usize = usize::MAX;
 /// As good as no bound, but counted.
@@ -23,6 +29,7 @@ impl Bound {
             limit: AtomicUsize::new(limit),
             max_size: AtomicUsize::new(limit),
             taken: AtomicUsize::new(0),
+            changes: Mutex::new(0),
         }
     }
 
@@ -37,22 +44,33 @@ impl Bound {
 
     #[inline]
     fn limit(&self) -> Option<usize> {
-        Some(self.limit.load(Ordering::Relaxed)).filter(|limit| *limit != UNBOUNDED)
+        Some(self.limit.load(Ordering::Acquire)).filter(|limit| *limit != UNBOUNDED)
+    }
+
+    /// Begins a change of the limit, or tells that there is none yet. Whoever reads the limit from now on
+    /// reads the new one; who has done so before may still fill up to the old one, under a shard's lock.
+    pub(super) fn change(&self, max_size: usize) -> Option<Change> {
+        let mut changes = self.changes.lock();
+        self.limit()?;
+        Some(self.set(max_size, &mut changes))
     }
 
     /// Begins to bound what holds `taken` entries. For use while nobody else can store or remove.
-    pub(super) fn begin(&self, max_size: usize, taken: usize) {
-        self.taken.store(taken, Ordering::Release);
-        self.limit.store(max_size.min(GREATEST), Ordering::Release);
+    pub(super) fn begin(&self, max_size: usize, taken: usize) -> Change {
+        let mut changes = self.changes.lock();
+        if self.limit().is_none() {
+            self.taken.store(taken, Ordering::Release);
+        }
+        self.set(max_size, &mut changes)
     }
 
-    /// Lets no more than this be stored; false if there is no bound yet.
-    pub(super) fn narrow(&self, max_size: usize) -> bool {
-        let is_bounded = self.limit().is_some();
-        if is_bounded {
-            self.limit.store(max_size.min(GREATEST), Ordering::Release);
-        }
-        is_bounded
+    fn set(&self, max_size: usize, changes: &mut u64) -> Change {
+        let limit = max_size.min(GREATEST);
+        // First: more than callers were told of must not be stored.
+        self.max_size.fetch_max(limit, Ordering::AcqRel);
+        self.limit.store(limit, Ordering::Release);
+        *changes += 1;
+        Change(*changes)
     }
 
     /// How many are to go until the limit holds.
@@ -61,9 +79,12 @@ impl Bound {
         self.limit().map_or(0, |limit| taken.saturating_sub(limit))
     }
 
-    /// Tells callers of the limit: it holds now.
-    pub(super) fn announce(&self) {
-        self.max_size.store(self.limit.load(Ordering::Acquire), Ordering::Release);
+    /// Tells callers of the limit: it holds now. Not if it was changed again: then that change does so.
+    pub(super) fn announce(&self, change: Change) {
+        let changes = self.changes.lock();
+        if *changes == change.0 {
+            self.max_size.store(self.limit.load(Ordering::Acquire), Ordering::Release);
+        }
     }
 
     /// Places taken; `None` if they are not counted.

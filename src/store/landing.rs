@@ -224,7 +224,8 @@ impl<K: Eq, V: Clone, F: Handle> Store<K, V, F> {
             let deadline = ttl.deadline(stored);
             let stamp = Stamp { deadline, cost };
             match self.put(&mut shard, &mut item, stamp, &now, place.take(), removed) {
-                Put::Stored | Put::Replaced(_) => {
+                stored @ (Put::Stored | Put::Replaced(_)) => {
+                    stored.leave(removed);
                     shard.stats.compute_time += if is_counted { cost } else { Duration::ZERO };
                     return Some(self.lapse(deadline));
                 }

@@ -212,12 +212,24 @@ impl<K, V, F> Store<K, V, F> {
         deadline.after_nanos(self.grace)
     }
 
+    /// Whether what is over has no place in the cache any more.
+    pub(crate) fn is_over(&self, deadline: Tick) -> bool {
+        self.clock.has_passed(self.lapse(deadline))
+    }
+
+    /// Whether the time may matter to a write of something that never expires. A value that is kept for ever
+    /// past its deadline has no alarm.
+    #[inline]
+    fn watches_time(&self, shard: &Shard<K, V, F>) -> bool {
+        shard.has_alarms() || self.grace > 0 || self.freshness.watches_age()
+    }
+
     /// The time, as far as it can matter to a write of something that lives for `ttl`.
     #[inline]
     fn reading_for(&self, shard: &Shard<K, V, F>, ttl: Ttl) -> Reading<'_> {
         if !ttl.is_long() {
             self.clock.exact_reading()
-        } else if ttl.is_endless() && !shard.has_alarms() && !self.freshness.watches_age() {
+        } else if ttl.is_endless() && !self.watches_time(shard) {
             self.clock.no_reading()
         } else {
             self.clock.reading()

@@ -2,6 +2,7 @@
 
 use crate::panic::Postponed;
 
+use super::bound::Change;
 use super::leftovers::Leftovers;
 use super::{BATCH, Store};
 
@@ -9,23 +10,26 @@ impl<K, V, F> Store<K, V, F> {
     /// Sets another bound, and evicts what is too much for it: a batch at a time, a share of it from each
     /// shard.
     pub(crate) fn set_max_size(&self, max_size: usize) {
-        if !self.bound.narrow(max_size) {
-            self.begin_bound(max_size);
-        }
+        let change = self.bound.change(max_size).unwrap_or_else(|| self.begin_bound(max_size));
         let mut postponed = Postponed::default();
         let mut removed = Leftovers::new();
-        while self.bound.excess() > 0 {
+        // Also where nothing is too much: who holds a shard's lock may have read the old limit.
+        loop {
             let evicted = (0..self.shards.len()).map(|index| {
                 let evicted = self.evict_share(index, &mut removed);
                 postponed.run(|| removed.clear());
                 evicted
             });
-            if evicted.sum::<usize>() == 0 {
+            let evicted = evicted.sum::<usize>();
+            if self.bound.excess() == 0 {
+                break;
+            }
+            if evicted == 0 {
                 // All places are in the hands of other threads, between one shard and another.
                 std::thread::yield_now();
             }
         }
-        self.bound.announce();
+        self.bound.announce(change);
         for slot in &self.shards {
             let spent = slot.0.write().shrink();
             drop(spent);
@@ -33,11 +37,9 @@ impl<K, V, F> Store<K, V, F> {
     }
 
     /// Counts what is there, while all shards are locked. From then on there is a bound.
-    fn begin_bound(&self, max_size: usize) {
+    fn begin_bound(&self, max_size: usize) -> Change {
         let shards: Vec<_> = self.shards.iter().map(|slot| slot.0.write()).collect();
-        if !self.bound.narrow(max_size) {
-            self.bound.begin(max_size, shards.iter().map(|shard| shard.len()).sum());
-        }
+        self.bound.begin(max_size, shards.iter().map(|shard| shard.len()).sum())
     }
 
     /// Evicts one shard's share of what is too much. Returns how many that were.

@@ -45,6 +45,16 @@ pub(super) enum Put<V> {
 /// The value that another was stored in place of; `None` if it was past its deadline.
 pub(super) struct Old<V>(pub(super) Option<V>);
 
+impl<V> Put<V> {
+    /// Leaves what was replaced to be dropped under no lock.
+    #[inline]
+    pub(super) fn leave<K>(self, removed: &mut Leftovers<K, V>) {
+        if let Self::Replaced(Old(Some(old))) = self {
+            removed.value(old);
+        }
+    }
+}
+
 /// The table comes first, next to the lock: a hit reads nothing else of it.
 #[repr(C)]
 pub(super) struct Shard<K, V, F> {

@@ -85,7 +85,10 @@ impl<K: Eq, V, F> Store<K, V, F> {
             self.bound.release(shard.tidy(now.tick(), removed));
             shard.flights.fence(hash, item.key(), removed);
             match self.put(&mut shard, item, deadline.into(), &now, place.take(), removed) {
-                Put::Stored | Put::Replaced(_) => return Ok(self.lapse(deadline)),
+                stored @ (Put::Stored | Put::Replaced(_)) => {
+                    stored.leave(removed);
+                    return Ok(self.lapse(deadline));
+                }
                 Put::Full => {}
             }
             drop(shard);
@@ -123,7 +126,10 @@ impl<K: Eq, V, F> Store<K, V, F> {
             self.bound.release(shard.tidy(now.tick(), removed));
             shard.flights.fence(hash, item.key(), removed);
             match self.put(&mut shard, item, deadline.into(), &now, place.take(), removed) {
-                Put::Stored | Put::Replaced(_) => return Some(self.lapse(deadline)),
+                stored @ (Put::Stored | Put::Replaced(_)) => {
+                    stored.leave(removed);
+                    return Some(self.lapse(deadline));
+                }
                 Put::Full => {}
             }
             drop(shard);
@@ -131,7 +137,8 @@ impl<K: Eq, V, F> Store<K, V, F> {
         }
     }
 
-    /// Fences off the flight of a key that has no fresh value; false if it has one.
+    /// Fences off the flight of a key that has no fresh value, and removes one that could stand in; false
+    /// if there is a fresh one.
     pub(crate) fn leave_absent<Q: Equivalent<K> + ?Sized>(
         &self,
         hash: KeyHash,
@@ -145,6 +152,11 @@ impl<K: Eq, V, F> Store<K, V, F> {
             return false;
         }
         shard.flights.fence(hash, key, removed);
+        self.bound.release(usize::from(shard.remove_expired(hash, key, &now, removed)));
+        if let Some(entry) = shard.remove(hash, key) {
+            self.bound.release(1);
+            removed.entry(entry.key, entry.value);
+        }
         true
     }
 

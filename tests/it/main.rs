@@ -19,6 +19,8 @@ mod detached;
 #[cfg(feature = "test-util")]
 mod early_refresh;
 #[cfg(feature = "test-util")]
+mod edges;
+#[cfg(feature = "test-util")]
 mod expiry;
 #[cfg(feature = "test-util")]
 mod expiry_rule;
