@@ -253,6 +253,12 @@ impl<V> Handle for FlightHandle<V> {
     fn is_open(&self, clock: &Clock) -> bool {
         self.signal.upgrade().is_some_and(|signal| signal.content.term.is_open(clock))
     }
+
+    fn overdue_since(&self, clock: &Clock) -> Option<Tick> {
+        let signal = self.signal.upgrade()?;
+        let term = &signal.content.term;
+        (!term.is_open(clock)).then(|| term.limit())
+    }
 }
 
 /// On which terms a caller waits.

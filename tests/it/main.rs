@@ -34,6 +34,7 @@ mod freshness;
 mod hostile_code;
 #[cfg(feature = "test-util")]
 mod keeping;
+mod late_timers;
 #[cfg(feature = "test-util")]
 mod manual;
 mod many;
