@@ -18,6 +18,7 @@ mod deadlines;
 mod detached;
 #[cfg(feature = "test-util")]
 mod early_refresh;
+mod ending_threads;
 #[cfg(feature = "test-util")]
 mod expiry;
 #[cfg(feature = "test-util")]
