@@ -14,7 +14,6 @@ use std::mem;
 use std::pin::Pin;
 use std::slice;
 use std::task::{Context, Poll, Waker, ready};
-use std::time::Duration;
 
 use futures_util::FutureExt;
 use futures_util::future::{BoxFuture, Shared};
@@ -64,8 +63,8 @@ pub(crate) enum Awaited<V> {
     /// Waiting would never end: the waiter is part of the compute that it waits for.
     Recursive,
     TimedOut,
-    /// The compute was given up, and this waiter has so much time left.
-    GivenUp(Duration),
+    /// The compute was given up, and this waiter has time until then.
+    GivenUp(Tick),
 }
 
 /// Where flights land.
@@ -528,7 +527,7 @@ impl<V: Clone + Send + Sync + 'static> Waiter<V> {
         let lapse = ready!(patience.poll(&self.signal.content.term, context));
         Poll::Ready(match lapse {
             Lapse::OfCaller => Awaited::TimedOut,
-            Lapse::OfCompute(left) => Awaited::GivenUp(left),
+            Lapse::OfCompute(deadline) => Awaited::GivenUp(deadline),
         })
     }
 

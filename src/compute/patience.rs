@@ -57,8 +57,8 @@ pub(super) struct Patience {
 pub(super) enum Lapse {
     /// The caller's.
     OfCaller,
-    /// The compute's, but the caller has so much left.
-    OfCompute(Duration),
+    /// The compute's, but the caller has until then.
+    OfCompute(Tick),
 }
 
 struct Alarm {
@@ -100,7 +100,7 @@ impl Patience {
                 return Poll::Ready(Lapse::OfCaller);
             }
             if term.time_out(moment) {
-                return Poll::Ready(Lapse::OfCompute(self.deadline.since(moment)));
+                return Poll::Ready(Lapse::OfCompute(self.deadline));
             }
             // Somebody has given the compute more time since.
             self.alarm = Alarm::at(self.deadline.min(term.limit()));

@@ -1,24 +1,30 @@
 //! Timers that come late: the time of a compute is up, and nobody has been told yet.
 
+use std::future::poll_fn;
 use std::sync::{Arc, Mutex};
+use std::task::Poll;
 use std::time::{Duration, Instant};
 
-use fleeting::Cache;
 use fleeting::runtime::{Spawner, Task, Timer};
+use fleeting::{Cache, ComputeError};
 use futures::FutureExt;
+use futures::future::pending;
+
+use crate::support::{check, poll_once};
 
 const SECOND: Duration = Duration::from_secs(1);
 const MILLISECOND: Duration = Duration::from_millis(1);
 
-/// A clock that is moved by hand, on a runtime so busy that neither its timers nor its tasks run.
+/// A clock that is moved by hand, on a runtime so busy that its tasks do not run, and that its timers are
+/// seen to be over only by those who look.
 struct Busy {
-    now: Mutex<Instant>,
+    now: Arc<Mutex<Instant>>,
     tasks: Mutex<Vec<Task>>,
 }
 
 impl Busy {
     fn new() -> Arc<Self> {
-        Arc::new(Self { now: Mutex::new(Instant::now()), tasks: Mutex::default() })
+        Arc::new(Self { now: Arc::new(Mutex::new(Instant::now())), tasks: Mutex::default() })
     }
 
     fn advance(&self, duration: Duration) {
@@ -37,8 +43,13 @@ impl Timer for Busy {
         *self.now.lock().expect("no panic at the clock")
     }
 
-    fn sleep_until(&self, _: Instant) -> Task {
-        futures::future::pending().boxed()
+    fn sleep_until(&self, deadline: Instant) -> Task {
+        let now = Arc::clone(&self.now);
+        poll_fn(move |_| match *now.lock().expect("no panic at the clock") {
+            now if now >= deadline => Poll::Ready(()),
+            _ => Poll::Pending,
+        })
+        .boxed()
     }
 }
 
@@ -52,7 +63,7 @@ fn a_refresh_whose_time_is_up_is_put_off_also_before_its_timer_comes() {
         .build()
         .expect("valid settings");
     cache.insert(1, 1);
-    let read = || cache.get_or_compute(1, futures::future::pending).now_or_never();
+    let read = || cache.get_or_compute(1, pending).now_or_never();
     busy.advance(SECOND);
     for (attempt, put_off) in (1..).zip([100, 200, 400]) {
         assert_eq!(read(), Some(1));
@@ -68,4 +79,30 @@ fn a_refresh_whose_time_is_up_is_put_off_also_before_its_timer_comes() {
     assert_eq!(read(), Some(1));
     assert_eq!(cache.stats().computes, 4);
     busy.tasks.lock().expect("no panic at the tasks").clear();
+}
+
+#[test]
+fn a_caller_whose_own_time_is_up_too_does_not_compute_again() {
+    let busy = Busy::new();
+    let cache: Cache<u32, u32> =
+        Cache::builder().runtime(Arc::clone(&busy)).build().expect("valid settings");
+    let call =
+        |timeout| cache.entry(1).timeout(timeout).try_get_or_compute(pending::<Result<_, u8>>);
+    let mut leads = call(SECOND);
+    assert!(poll_once(&mut leads).is_none());
+    busy.advance(500 * MILLISECOND);
+    let (mut patient, mut late) = (call(5 * SECOND).boxed(), call(5 * SECOND).boxed());
+    assert!(poll_once(&mut patient).is_none());
+    assert!(poll_once(&mut late).is_none());
+    busy.advance(4_600 * MILLISECOND);
+    assert!(poll_once(&mut patient).is_none(), "the compute's time is up, and it has some left");
+    assert_eq!(cache.stats().computes, 2);
+    busy.advance(399 * MILLISECOND);
+    assert!(poll_once(&mut patient).is_none());
+    busy.advance(MILLISECOND);
+    assert_eq!(poll_once(&mut patient), Some(Err(ComputeError::TimedOut)));
+    assert_eq!(poll_once(&mut late), Some(Err(ComputeError::TimedOut)), "it is as late as that");
+    assert_eq!(cache.stats().computes, 2);
+    drop((leads, patient, late));
+    check(&cache, 0);
 }
