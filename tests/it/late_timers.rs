@@ -1,6 +1,7 @@
-//! Timers that come late: the time of a compute is up, and nobody has been told yet.
+//! Timers that come late: the time of a compute is up, and nobody has been told yet. Or that never come.
 
 use std::future::poll_fn;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::task::Poll;
 use std::time::{Duration, Instant};
@@ -10,7 +11,7 @@ use fleeting::{Cache, ComputeError};
 use futures::FutureExt;
 use futures::future::pending;
 
-use crate::support::{check, poll_once};
+use crate::support::{Gate, check, poll_once};
 
 const SECOND: Duration = Duration::from_secs(1);
 const MILLISECOND: Duration = Duration::from_millis(1);
@@ -104,5 +105,44 @@ fn a_caller_whose_own_time_is_up_too_does_not_compute_again() {
     assert_eq!(poll_once(&mut late), Some(Err(ComputeError::TimedOut)), "it is as late as that");
     assert_eq!(cache.stats().computes, 2);
     drop((leads, patient, late));
+    check(&cache, 0);
+}
+
+/// A runtime that is gone: its timers panic, and are counted as often as they do.
+#[derive(Default)]
+struct Gone(Arc<AtomicUsize>);
+
+impl Spawner for Gone {
+    fn spawn(&self, _: Task) {}
+}
+
+impl Timer for Gone {
+    fn sleep_until(&self, _: Instant) -> Task {
+        let panics = Arc::clone(&self.0);
+        poll_fn(move |_| {
+            panics.fetch_add(1, Ordering::SeqCst);
+            panic!("there is no runtime")
+        })
+        .boxed()
+    }
+}
+
+#[test]
+fn a_timer_that_panics_is_not_asked_again() {
+    let gone = Gone::default();
+    let panics = Arc::clone(&gone.0);
+    let cache: Cache<u32, u32> =
+        Cache::builder().runtime(gone).compute_timeout(SECOND).build().expect("valid settings");
+    let gate = Gate::new();
+    let passed = gate.passed();
+    let mut leads = cache.get_or_compute(1, || passed.map(|()| 1));
+    let mut joins = cache.get_or_compute(1, || pending());
+    for _ in 0..10 {
+        assert!(poll_once(&mut leads).is_none());
+        assert!(poll_once(&mut joins).is_none());
+    }
+    assert_eq!(panics.load(Ordering::SeqCst), 2, "once for each that waits");
+    gate.open();
+    assert_eq!((poll_once(&mut joins), poll_once(&mut leads)), (Some(1), Some(1)));
     check(&cache, 0);
 }
