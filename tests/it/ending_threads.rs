@@ -52,7 +52,8 @@ fn a_thread_that_ends_can_wake_a_compute() {
         let mut call = cache.get_or_compute(1, || receiver.map(|sent| sent.unwrap_or(7))).boxed();
         assert!(poll_once(&mut call).is_none());
         let (handle, mut sender) = (cache.clone(), Some(sender));
-        let uses = move || drop(handle.refresh(100, || async { 100 }).now_or_never());
+        let uses =
+            move || assert_eq!(handle.refresh(100, || async { 100 }).now_or_never(), Some(100));
         at_the_end_of_a_thread(uses_it_first, uses, move || drop(sender.take()));
         assert_eq!(block_on(call), 7);
         check(&cache, 0);
@@ -64,9 +65,10 @@ fn a_thread_that_ends_can_compute() {
     for uses_it_first in [true, false] {
         let cache: Cache<u32, u32> = Cache::builder().build().expect("valid settings");
         let (handle, last) = (cache.clone(), cache.clone());
-        let uses = move || drop(handle.refresh(100, || async { 100 }).now_or_never());
+        let uses =
+            move || assert_eq!(handle.refresh(100, || async { 100 }).now_or_never(), Some(100));
         at_the_end_of_a_thread(uses_it_first, uses, move || {
-            drop(last.get_or_compute(1, || async { 1 }).now_or_never());
+            assert_eq!(last.get_or_compute(1, || async { 1 }).now_or_never(), Some(1));
         });
         assert_eq!(cache.get(&1), Some(1));
         check(&cache, 0);
