@@ -5,6 +5,7 @@
 
 use std::cell::RefCell;
 use std::future::{Future, poll_fn};
+use std::mem::ManuallyDrop;
 use std::pin::Pin;
 use std::task::{Context, Poll};
 
@@ -137,8 +138,10 @@ impl Tasks {
 }
 
 thread_local! {
-    /// The tasks that are being polled on this thread, by address.
-    static POLLED: RefCell<Vec<*const Work>> = const { RefCell::new(Vec::new()) };
+    /// The tasks that are being polled on this thread, by address. Never destroyed: a cache may be closed
+    /// while a thread ends. It holds no memory when it is empty.
+    static POLLED: RefCell<ManuallyDrop<Vec<*const Work>>> =
+        const { RefCell::new(ManuallyDrop::new(Vec::new())) };
 }
 
 fn is_polled_here(work: &Arc<Work>) -> bool {
@@ -157,7 +160,12 @@ impl Polled {
 
 impl Drop for Polled {
     fn drop(&mut self) {
-        POLLED.with_borrow_mut(Vec::pop);
+        POLLED.with_borrow_mut(|polled| {
+            polled.pop();
+            if polled.is_empty() {
+                **polled = Vec::new();
+            }
+        });
     }
 }
 

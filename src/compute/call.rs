@@ -10,6 +10,7 @@ use std::task::{Context, Poll, ready};
 use futures_util::FutureExt;
 use futures_util::future::Map;
 
+use crate::clock::Tick;
 use crate::key::Source;
 use crate::options::Options;
 use crate::reads::Read;
@@ -447,11 +448,7 @@ where
             Awaited::Outcome(Outcome::Panicked(message)) => {
                 return Some(self.stand_in().ok_or(ComputeError::Panicked(message)));
             }
-            // What this call has a compute for, it can ask again.
-            Awaited::GivenUp(left) if self.make.is_some() => {
-                self.options.special().timeout = Some(left);
-                return None;
-            }
+            Awaited::GivenUp(deadline) if self.can_ask_again_until(deadline) => return None,
             Awaited::GivenUp(_) | Awaited::TimedOut => None,
         };
         if let Some(value) = self.stand_in() {
@@ -464,6 +461,18 @@ where
             // if need be.
             Some(Err(_)) => None,
         }
+    }
+
+    /// Whether there is time left for another compute, and this call has one; then it gets that time.
+    #[cold]
+    fn can_ask_again_until(&mut self, deadline: Tick) -> bool {
+        // By the clock, not by when the compute was given up: the caller may come late.
+        let left = deadline.since(self.parts.store.clock().now());
+        if self.make.is_none() || left.is_zero() {
+            return false;
+        }
+        self.options.special().timeout = Some(left);
+        true
     }
 
     /// The value that was there when the call began, if it may stand in for an outcome now.

@@ -14,7 +14,6 @@ use std::mem;
 use std::pin::Pin;
 use std::slice;
 use std::task::{Context, Poll, Waker, ready};
-use std::time::Duration;
 
 use futures_util::FutureExt;
 use futures_util::future::{BoxFuture, Shared};
@@ -64,8 +63,8 @@ pub(crate) enum Awaited<V> {
     /// Waiting would never end: the waiter is part of the compute that it waits for.
     Recursive,
     TimedOut,
-    /// The compute was given up, and this waiter has so much time left.
-    GivenUp(Duration),
+    /// The compute was given up, and this waiter has time until then.
+    GivenUp(Tick),
 }
 
 /// Where flights land.
@@ -245,6 +244,12 @@ impl<V: Clone + Send + Sync + 'static> FlightHandle<V> {
 impl<V> Handle for FlightHandle<V> {
     fn is_open(&self, clock: &Clock) -> bool {
         self.signal.upgrade().is_some_and(|signal| signal.content.term.is_open(clock))
+    }
+
+    fn overdue_since(&self, clock: &Clock) -> Option<Tick> {
+        let signal = self.signal.upgrade()?;
+        let term = &signal.content.term;
+        (!term.is_open(clock)).then(|| term.limit())
     }
 }
 
@@ -515,7 +520,7 @@ impl<V: Clone + Send + Sync + 'static> Waiter<V> {
         let lapse = ready!(patience.poll(&self.signal.content.term, context));
         Poll::Ready(match lapse {
             Lapse::OfCaller => Awaited::TimedOut,
-            Lapse::OfCompute(left) => Awaited::GivenUp(left),
+            Lapse::OfCompute(deadline) => Awaited::GivenUp(deadline),
         })
     }
 

@@ -1,5 +1,6 @@
 //! Patience: how long a caller waits for a compute.
 
+use std::mem;
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
@@ -57,8 +58,8 @@ pub(super) struct Patience {
 pub(super) enum Lapse {
     /// The caller's.
     OfCaller,
-    /// The compute's, but the caller has so much left.
-    OfCompute(Duration),
+    /// The compute's, but the caller has until then.
+    OfCompute(Tick),
 }
 
 struct Alarm {
@@ -100,7 +101,7 @@ impl Patience {
                 return Poll::Ready(Lapse::OfCaller);
             }
             if term.time_out(moment) {
-                return Poll::Ready(Lapse::OfCompute(self.deadline.since(moment)));
+                return Poll::Ready(Lapse::OfCompute(self.deadline));
             }
             // Somebody has given the compute more time since.
             self.alarm = Alarm::at(self.deadline.min(term.limit()));
@@ -114,6 +115,11 @@ impl Patience {
         let polled = contain(|| {
             timer.get_or_insert_with(|| runtime.sleep_until(moment)).as_mut().poll(context)
         });
-        polled.unwrap_or(Poll::Pending)
+        polled.unwrap_or_else(|_| {
+            // As where the runtime is gone, which it may be. Asked again, it would panic each time.
+            let broken = mem::replace(&mut self.alarm, Alarm::at(Tick::NEVER));
+            let _ = contain(|| drop(broken));
+            Poll::Pending
+        })
     }
 }

@@ -10,6 +10,7 @@
 
 use std::cell::RefCell;
 use std::collections::HashSet;
+use std::mem::{self, ManuallyDrop};
 use std::ptr;
 
 use crate::sync::{Arc, Mutex, Weak};
@@ -17,13 +18,45 @@ use crate::sync::{Arc, Mutex, Weak};
 use super::signal::{AnySignal, Origin, Progress};
 
 thread_local! {
-    /// The flights that are being polled on this thread, the innermost last.
-    static STACK: RefCell<Vec<Frame>> = const { RefCell::new(Vec::new()) };
+    /// The flights that are being polled on this thread. Never destroyed: while a thread ends, what it
+    /// drops may wake a compute, or call for one. What is on it leaves nothing behind.
+    static STACK: RefCell<ManuallyDrop<Stack>> =
+        const { RefCell::new(ManuallyDrop::new(Stack::EMPTY)) };
 }
 
 struct Frame {
     signal: Arc<AnySignal>,
     progress: Progress,
+}
+
+/// The common case, one flight, needs no allocation.
+struct Stack {
+    innermost: Option<Frame>,
+    /// Those around it, the outermost first.
+    outer: Vec<Frame>,
+}
+
+impl Stack {
+    const EMPTY: Self = Self { innermost: None, outer: Vec::new() };
+
+    #[inline]
+    fn contains(&self, signal: &Arc<AnySignal>) -> bool {
+        self.innermost.iter().chain(&self.outer).any(|frame| is_same(&frame.signal, signal))
+    }
+
+    #[inline]
+    fn push(&mut self, frame: Frame) {
+        self.outer.extend(self.innermost.replace(frame));
+    }
+
+    #[inline]
+    fn pop(&mut self) -> Option<Frame> {
+        let next = self.outer.pop();
+        if next.is_none() && self.outer.capacity() > 0 {
+            self.outer = Vec::new();
+        }
+        mem::replace(&mut self.innermost, next)
+    }
 }
 
 /// The poll of a flight by one of its handles. At its end, also by unwinding, the signal is told.
@@ -34,7 +67,7 @@ impl Polling {
     #[inline]
     pub(super) fn begin(signal: Arc<AnySignal>) -> Option<Self> {
         STACK.with_borrow_mut(|stack| {
-            if stack.iter().any(|frame| is_same(&frame.signal, &signal)) {
+            if stack.contains(&signal) {
                 return None;
             }
             stack.push(Frame { signal, progress: Progress::Untouched });
@@ -46,7 +79,7 @@ impl Polling {
     #[inline]
     pub(super) fn note(progress: Progress) {
         STACK.with_borrow_mut(|stack| {
-            if let Some(frame) = stack.last_mut() {
+            if let Some(frame) = &mut stack.innermost {
                 frame.progress = progress;
             }
         });
@@ -56,7 +89,8 @@ impl Polling {
     #[expect(clippy::unused_self, reason = "there is a poll to ask about while it lives")]
     #[inline]
     pub(super) fn progress(&self) -> Progress {
-        let innermost = STACK.with_borrow(|stack| stack.last().map(|frame| frame.progress));
+        let innermost =
+            STACK.with_borrow(|stack| stack.innermost.as_ref().map(|frame| frame.progress));
         innermost.unwrap_or(Progress::Untouched)
     }
 
@@ -64,9 +98,9 @@ impl Polling {
     #[expect(clippy::unused_self, reason = "there is a poll to ask about while it lives")]
     #[inline]
     pub(super) fn edge(&self) -> Option<Box<Dependency>> {
-        let (waiting, awaited) = STACK.with_borrow(|stack| match &stack[..] {
-            [.., outer, inner] => Some((Arc::clone(&outer.signal), Arc::clone(&inner.signal))),
-            _ => None,
+        let (waiting, awaited) = STACK.with_borrow(|stack| {
+            let (outer, inner) = (stack.outer.last()?, stack.innermost.as_ref()?);
+            Some((Arc::clone(&outer.signal), Arc::clone(&inner.signal)))
         })?;
         Some(Box::new(Dependency::add(&waiting, &awaited)))
     }
@@ -74,7 +108,7 @@ impl Polling {
 
 impl Drop for Polling {
     fn drop(&mut self) {
-        let frame = STACK.with_borrow_mut(Vec::pop);
+        let frame = STACK.with_borrow_mut(|stack| stack.pop());
         if let Some(Frame { signal, progress }) = frame {
             signal.polled(progress);
         }
@@ -84,15 +118,15 @@ impl Drop for Polling {
 /// Runs what has nothing to do with the flights that are being polled on this thread, such as
 /// another task: what it asks for is not asked from inside them.
 pub(crate) fn apart<T>(code: impl FnOnce() -> T) -> T {
-    struct Restore(Vec<Frame>);
+    struct Restore(Stack);
 
     impl Drop for Restore {
         fn drop(&mut self) {
-            STACK.with_borrow_mut(|stack| std::mem::swap(stack, &mut self.0));
+            STACK.with_borrow_mut(|stack| mem::swap(&mut **stack, &mut self.0));
         }
     }
 
-    let _restore = Restore(STACK.take());
+    let _restore = Restore(STACK.with_borrow_mut(|stack| mem::replace(&mut **stack, Stack::EMPTY)));
     code()
 }
 

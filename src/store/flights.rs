@@ -10,6 +10,7 @@ use crate::clock::{Clock, Tick};
 use crate::panic::Postponed;
 use crate::sync::Arc;
 
+use super::Handle;
 use super::digest::KeyHash;
 use super::leftovers::{Failure, Leftovers};
 
@@ -174,30 +175,39 @@ impl<K, F> Flights<K, F> {
         self.get(hash, key)?.found(clock)
     }
 
-    /// Whether a flight is under way for a key that `is_open`.
+    /// Whether a flight is under way for a key that is open.
     pub(super) fn is_running<Q: Equivalent<K> + ?Sized>(
         &self,
         hash: KeyHash,
         key: &Q,
-        is_open: impl FnOnce(&F) -> bool,
-    ) -> bool {
+        clock: &Clock,
+    ) -> bool
+    where
+        F: Handle,
+    {
         self.get(hash, key).is_some_and(|flight| match &flight.state {
-            State::Running(handle) => is_open(handle),
+            State::Running(handle) => handle.is_open(clock),
             State::Failed(_) => false,
         })
     }
 
-    /// Whether nothing speaks against renewing the value of a key: no flight that `is_open`, and no
+    /// Whether nothing speaks against renewing the value of a key: no flight that is open, and no
     /// attempt that failed too lately.
     pub(super) fn may_renew<Q: Equivalent<K> + ?Sized>(
         &self,
         hash: KeyHash,
         key: &Q,
         clock: &Clock,
-        is_open: impl FnOnce(&F) -> bool,
-    ) -> bool {
+    ) -> bool
+    where
+        F: Handle,
+    {
         self.get(hash, key).is_none_or(|flight| match &flight.state {
-            State::Running(handle) => !is_open(handle),
+            // One whose time is up has failed, also when nobody has come to end it yet.
+            State::Running(handle) => match handle.overdue_since(clock) {
+                Some(limit) => clock.has_passed(limit.after(flight.back_off())),
+                None => !handle.is_open(clock),
+            },
             State::Failed(rest) => clock.has_passed(rest.retry_at),
         })
     }
@@ -318,12 +328,27 @@ impl<K, F> Flights<K, F> {
         key: &Q,
         removed: &mut Leftovers<K, V>,
     ) -> u32 {
+        self.supersede(hash, key, |_| false, removed)
+    }
+
+    /// The same, where a flight that `has_failed` counts as an attempt that did.
+    #[inline]
+    pub(super) fn supersede<Q: Equivalent<K> + ?Sized, V>(
+        &mut self,
+        hash: KeyHash,
+        key: &Q,
+        has_failed: impl FnOnce(&F) -> bool,
+        removed: &mut Leftovers<K, V>,
+    ) -> u32 {
         let Some(flight) = self.take_key(hash, key) else { return 0 };
-        let mut failures = 0;
-        if let State::Failed(rest) = &flight.state {
-            self.rests.remove(&(rest.alarm(), flight.generation, flight.hash));
-            failures = flight.failures;
-        }
+        let failures = match &flight.state {
+            State::Failed(rest) => {
+                self.rests.remove(&(rest.alarm(), flight.generation, flight.hash));
+                flight.failures
+            }
+            State::Running(handle) if has_failed(handle) => flight.failures.saturating_add(1),
+            State::Running(_) => 0,
+        };
         flight.leave(removed);
         failures
     }

@@ -154,8 +154,7 @@ impl<K: Eq, V: Clone, F: Handle> Store<K, V, F> {
                 }
             }
             Wanted::Newer(version) => {
-                let may_renew = flights
-                    .may_renew(hash, &key, &self.clock, |handle| handle.is_open(&self.clock));
+                let may_renew = flights.may_renew(hash, &key, &self.clock);
                 if renews != Some(version) || !may_renew {
                     removed.key(key);
                     return Begun::NotNeeded;
@@ -178,7 +177,8 @@ impl<K: Eq, V: Clone, F: Handle> Store<K, V, F> {
         self.bound.release(shard.tidy(now.tick(), removed));
         self.bound.release(usize::from(shard.remove_expired(hash, &key, &now, removed)));
         // One that all callers have just left, or that has failed.
-        let failures = shard.flights.fence(hash, &key, removed);
+        let is_overdue = |handle: &F| handle.overdue_since(&self.clock).is_some();
+        let failures = shard.flights.supersede(hash, &key, is_overdue, removed);
         shard.stats.computes += u64::from(is_counted);
         shard.stats.refreshes += u64::from(is_counted && renews_early);
         let begun = Begin { tick: now.tick(), is_exact: now.is_exact() };

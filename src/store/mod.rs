@@ -94,6 +94,9 @@ struct Slot<K, V, F>(RwLock<Shard<K, V, F>>);
 pub(crate) trait Handle {
     /// Whether the flight goes on, as far as the handle can tell: not if it has been given up.
     fn is_open(&self, clock: &Clock) -> bool;
+
+    /// Since when the time of a flight is up that somebody still waits for.
+    fn overdue_since(&self, clock: &Clock) -> Option<Tick>;
 }
 
 /// What a request found.
@@ -376,7 +379,7 @@ impl<K, V: Clone, F> Store<K, V, F> {
     where
         F: Handle,
     {
-        shard.flights.may_renew(hash, key, &self.clock, |handle| handle.is_open(&self.clock))
+        shard.flights.may_renew(hash, key, &self.clock)
     }
 }
 

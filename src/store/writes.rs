@@ -114,9 +114,8 @@ impl<K: Eq, V, F> Store<K, V, F> {
             let now = self.clock.exact_reading();
             let present = shard.find(hash, item.key());
             let is_fresh = present.is_some_and(|entry| !now.has_passed(entry.deadline));
-            let is_open = |flight: &F| flight.is_open(&self.clock);
             if is_fresh
-                || shard.flights.is_running(hash, item.key(), is_open)
+                || shard.flights.is_running(hash, item.key(), &self.clock)
                 || !watch.is_undisturbed()
             {
                 return None;

@@ -20,6 +20,7 @@ mod detached;
 mod early_refresh;
 #[cfg(feature = "test-util")]
 mod edges;
+mod ending_threads;
 #[cfg(feature = "test-util")]
 mod expiry;
 #[cfg(feature = "test-util")]
@@ -36,6 +37,7 @@ mod freshness;
 mod hostile_code;
 #[cfg(feature = "test-util")]
 mod keeping;
+mod late_timers;
 #[cfg(feature = "test-util")]
 mod manual;
 mod many;
