@@ -6,9 +6,10 @@ use hashbrown::Equivalent;
 
 use crate::clock::{Clock, Tick};
 use crate::compute::call::Parts;
-use crate::compute::flight::{FlightHandle, Ground, Outcome};
+use crate::compute::flight::{Ground, Outcome};
 use crate::compute::host::Host;
 use crate::compute::many::Extras;
+use crate::compute::waiter::FlightHandle;
 use crate::expiry::{Expiry, Ttl};
 use crate::key::{Owned, Source};
 use crate::options::Options;

@@ -18,6 +18,8 @@ pub(crate) struct Special<V> {
     pub(crate) keep_if: Option<KeepIf<V>>,
     pub(crate) timeout: Option<Duration>,
     pub(crate) is_detached: bool,
+    /// No option: the value that the call has found, while it renews it itself.
+    pub(crate) found: Option<V>,
 }
 
 /// How long the value of one call lives.
@@ -46,7 +48,8 @@ impl<V> Options<V> {
         let ttl = self.ttl;
         self.special.get_or_insert_with(|| {
             let lifetime = ttl.map_or(Lifetime::Default, Lifetime::Fixed);
-            Box::new(Special { lifetime, keep_if: None, timeout: None, is_detached: false })
+            let (keep_if, timeout, found) = (None, None, None);
+            Box::new(Special { lifetime, keep_if, timeout, is_detached: false, found })
         })
     }
 
@@ -58,6 +61,10 @@ impl<V> Options<V> {
     #[inline]
     pub(crate) fn is_detached(&self) -> bool {
         self.special.as_ref().is_some_and(|special| special.is_detached)
+    }
+
+    pub(crate) fn found(&self) -> Option<&V> {
+        self.special.as_ref()?.found.as_ref()
     }
 
     /// Takes them out: they go where there is a value to store.

@@ -18,9 +18,10 @@ use crate::store::{Begun, Failure, KeyHash, Leftovers, Look, Request, Store, Ver
 use crate::sync::{Arc, Weak};
 
 use super::error::ComputeError;
-use super::flight::{Awaited, FlightHandle, Ground, Launched, Leader, Outcome, Terms, Waiter};
+use super::flight::{Ground, Launched, Leader, Outcome};
 use super::host::Host;
 use super::make::Make;
+use super::waiter::{Awaited, FlightHandle, Terms, Waiter};
 
 /// What a call needs of its cache.
 pub(crate) struct Parts<'a, K, V, S, G> {
@@ -52,7 +53,7 @@ pub(crate) struct Call<'a, K, V, S, G, P, M, T, A> {
     waiter: Option<Waiter<V>>,
     count: Count,
     /// What stands in for the outcome if the compute fails.
-    stand_in: Option<StandIn<V>>,
+    stand_in: Option<StandIn>,
     answer: PhantomData<fn() -> A>,
 }
 
@@ -90,7 +91,8 @@ pub(super) enum Count {
 }
 
 /// A value that was there when the call began.
-enum StandIn<V> {
+#[derive(Clone, Copy)]
+enum StandIn {
     /// A stale one, which the store still has, unless a write came.
     Held {
         hash: KeyHash,
@@ -98,17 +100,8 @@ enum StandIn<V> {
         /// It could have been handed out at once.
         is_served: bool,
     },
-    /// A fresh one that the call found, and renews.
-    Found(Box<V>),
-}
-
-impl<V: Clone + Send + Sync + 'static> StandIn<V> {
-    fn value<K: Eq>(&self, store: &Store<K, V, FlightHandle<V>>) -> Option<V> {
-        match self {
-            Self::Held { hash, version, is_served } => store.stand_in(*hash, *version, *is_served),
-            Self::Found(value) => Some(V::clone(value)),
-        }
-    }
+    /// A fresh one that the call found, and renews. It lies with the options, where what is rare does.
+    Found,
 }
 
 /// How a call goes on.
@@ -316,7 +309,8 @@ where
             (mut leader @ Some(_), None) => {
                 if read == Read::Hit {
                     self.count(read);
-                    self.stand_in = Some(StandIn::Found(Box::new(value)));
+                    self.stand_in = Some(StandIn::Found);
+                    self.options.special().found = Some(value);
                 } else {
                     self.stand_in = Some(StandIn::Held { hash, version, is_served: true });
                     self.count_miss();
@@ -396,8 +390,7 @@ where
         context: &mut Context<'_>,
     ) -> Entered<V> {
         let make = self.make.take().expect("a call leads once");
-        let (stand_in, store) = (&self.stand_in, self.parts.store);
-        let make = erased(make, self.into_outcome, || stand_in.as_ref()?.value(store));
+        let make = erased(make, self.into_outcome, || self.stale());
         if removed.is_empty() {
             return match Leader::launch(leader, make, terms, context) {
                 Launched::Ended(awaited) => Entered::Ended(awaited),
@@ -440,10 +433,9 @@ where
             Awaited::Outcome(Outcome::Value(value)) => return Some(Ok(value)),
             // The outcome of a compute for several keys, of which this one was none.
             Awaited::Lacking | Awaited::Outcome(Outcome::Values(_)) => return None,
-            Awaited::Recursive => match &self.stand_in {
-                Some(StandIn::Found(value)) => return Some(Ok(V::clone(value))),
-                _ => return Some(Err(ComputeError::Recursive)),
-            },
+            Awaited::Recursive => {
+                return Some(self.options.found().cloned().ok_or(ComputeError::Recursive));
+            }
             Awaited::Outcome(Outcome::Failed(failure)) => Some(failure),
             Awaited::Outcome(Outcome::Panicked(message)) => {
                 return Some(self.stand_in().ok_or(ComputeError::Panicked(message)));
@@ -478,9 +470,18 @@ where
     /// The value that was there when the call began, if it may stand in for an outcome now.
     #[cold]
     fn stand_in(&mut self) -> Option<V> {
-        let value = self.stand_in.as_ref()?.value(self.parts.store)?;
+        let value = self.stale()?;
         self.count(Read::StaleHit);
         Some(value)
+    }
+
+    fn stale(&self) -> Option<V> {
+        match self.stand_in? {
+            StandIn::Held { hash, version, is_served } => {
+                self.parts.store.stand_in(hash, version, is_served)
+            }
+            StandIn::Found => self.options.found().cloned(),
+        }
     }
 
     #[inline]

@@ -9,29 +9,29 @@
 //!
 //! [`Shared`]: futures_util::future::Shared
 
-use std::future::{Future, poll_fn};
+use std::future::Future;
 use std::mem;
 use std::pin::Pin;
 use std::slice;
-use std::task::{Context, Poll, Waker, ready};
+use std::task::{Context, Poll, Waker};
 
 use futures_util::FutureExt;
-use futures_util::future::{BoxFuture, Shared};
+use futures_util::future::BoxFuture;
 use futures_util::task::waker;
 
 use crate::clock::{Clock, Tick};
 use crate::options::Options;
 use crate::panic::contain;
-use crate::runtime::{Runtime, Task};
-use crate::store::{Ending, Failure, Handle, Ticket};
+use crate::store::{Ending, Failure, Ticket};
 use crate::sync::{Arc, Weak};
 
-use super::patience::{Allowance, Lapse, Patience};
+use super::patience::Allowance;
 use super::permits::Permits;
-use super::recursion::{Dependency, Polling, apart};
-use super::share::{Share, Shareable, Stage};
+use super::recursion::Polling;
+use super::share::{Shareable, Stage};
 use super::signal::{AnySignal, Origin, Progress, Signal};
 use super::term::Term;
+use super::waiter::{Awaited, FlightHandle, Terms, Waiter, depend};
 
 /// How a compute ended, whatever its callers' error types.
 #[derive(Clone)]
@@ -53,18 +53,6 @@ impl<V> Outcome<V> {
         let replaced = mem::replace(self, Self::Panicked(message));
         let _ = contain(|| drop(replaced));
     }
-}
-
-/// What a waiter gets.
-pub(crate) enum Awaited<V> {
-    Outcome(Outcome<V>),
-    /// The compute was for several keys, and brought nothing for this one.
-    Lacking,
-    /// Waiting would never end: the waiter is part of the compute that it waits for.
-    Recursive,
-    TimedOut,
-    /// The compute was given up, and this waiter has time until then.
-    GivenUp(Tick),
 }
 
 /// Where flights land.
@@ -214,68 +202,6 @@ impl<V> Drop for Flight<V> {
     }
 }
 
-/// The store's handle to a flight: does not keep it going.
-pub(crate) struct FlightHandle<V> {
-    signal: Weak<Signal<Stage<V>>>,
-    /// Which of several keys it is for.
-    part: Option<u32>,
-}
-
-impl<V: Clone + Send + Sync + 'static> FlightHandle<V> {
-    /// One more waiter, unless the last one has just left, or the compute was given up.
-    #[inline]
-    pub(super) fn join(&self, terms: Terms<'_>) -> Option<Waiter<V>> {
-        let signal = self.signal.upgrade()?;
-        let term = &signal.content.term;
-        if !term.is_open(terms.clock) {
-            return None;
-        }
-        let share = Some(signal.content.join()?);
-        term.extend(terms.allowance.limit(term.begun));
-        let deadline = match terms.allowance {
-            Allowance::OfCall(timeout) => terms.clock.now().after(timeout),
-            _ => term.limit(),
-        };
-        let patience = terms.patience(deadline, term);
-        Some(Waiter { signal, share, place: None, dependency: None, part: self.part, patience })
-    }
-}
-
-impl<V> Handle for FlightHandle<V> {
-    fn is_open(&self, clock: &Clock) -> bool {
-        self.signal.upgrade().is_some_and(|signal| signal.content.term.is_open(clock))
-    }
-
-    fn overdue_since(&self, clock: &Clock) -> Option<Tick> {
-        let signal = self.signal.upgrade()?;
-        let term = &signal.content.term;
-        (!term.is_open(clock)).then(|| term.limit())
-    }
-}
-
-/// On which terms a caller waits.
-#[derive(Clone, Copy)]
-pub(super) struct Terms<'a> {
-    pub(super) allowance: Allowance,
-    pub(super) clock: &'a Clock,
-    pub(super) runtime: Option<&'a Arc<dyn Runtime>>,
-    pub(super) permits: Option<&'a Permits>,
-}
-
-impl Terms<'_> {
-    /// Whether the compute may be given up.
-    #[inline]
-    pub(super) fn are_timed(self) -> bool {
-        !matches!(self.allowance, Allowance::Endless)
-    }
-
-    #[inline]
-    fn patience(self, deadline: Tick, term: &Term) -> Option<Box<Patience>> {
-        let runtime = self.runtime.filter(|_| self.are_timed())?;
-        Some(Box::new(Patience::until(deadline, term.limit(), self.clock, runtime)))
-    }
-}
-
 /// The caller that is to make the compute. Dropped before, it ends the flight.
 pub(super) struct Leader<V>(Flight<V>);
 
@@ -317,7 +243,7 @@ impl<V: Clone + Send + Sync + 'static> Leader<V> {
     /// The store's handle, for a flight of one key.
     #[inline]
     pub(super) fn handle(&self) -> FlightHandle<V> {
-        FlightHandle { signal: Arc::downgrade(&self.0.signal), part: None }
+        FlightHandle::new(&self.0.signal, None)
     }
 
     /// Adds a key, and returns the store's handle for it.
@@ -332,7 +258,7 @@ impl<V: Clone + Send + Sync + 'static> Leader<V> {
         tickets.push(ticket);
         let part =
             u32::try_from(tickets.len() - 1).expect("a call has fewer than four billion keys");
-        FlightHandle { signal: Arc::downgrade(&self.0.signal), part: Some(part) }
+        FlightHandle::new(&self.0.signal, Some(part))
     }
 }
 
@@ -397,25 +323,11 @@ impl<V: Clone + Send + Sync + 'static> Leader<V> {
         let shared = Shareable::Left(flight).shared();
         signal.content.share(&shared);
         let mut waiter = Waiter::of(signal, shared, terms);
-        waiter.signal.register(&mut waiter.place, context.waker());
-        waiter.dependency = dependency;
-        if waiter.closes_circle() {
-            return Launched::Ended(Awaited::Recursive);
-        }
-        match waiter.poll_patience(context) {
+        match waiter.begin(dependency, context) {
             Poll::Ready(awaited) => Launched::Ended(awaited),
             Poll::Pending => Launched::UnderWay(waiter),
         }
     }
-}
-
-/// Notes that the compute which polls a flight, if one does, waits for it. Before the poll: it may block
-/// its thread, on what waits for that compute.
-#[inline]
-fn depend(polling: &Polling) -> Option<Box<Dependency>> {
-    let dependency = polling.edge()?;
-    dependency.lend_permits();
-    Some(dependency)
 }
 
 impl<V> Flight<V> {
@@ -461,161 +373,5 @@ impl<V> Flight<V> {
                 Poll::Ready(outcome)
             }
         }
-    }
-}
-
-/// One caller's share in a flight.
-pub(crate) struct Waiter<V> {
-    signal: Arc<Signal<Stage<V>>>,
-    /// `None` when it has left.
-    share: Option<Share<V>>,
-    place: Option<usize>,
-    /// That another flight's compute waits here.
-    dependency: Option<Box<Dependency>>,
-    /// Which of several keys it waits for; `None` is for all of them.
-    part: Option<u32>,
-    patience: Option<Box<Patience>>,
-}
-
-impl<V: Clone + Send + Sync + 'static> Waiter<V> {
-    /// The leader's.
-    fn of(signal: Arc<Signal<Stage<V>>>, shared: Shared<Shareable<V>>, terms: Terms<'_>) -> Self {
-        let term = &signal.content.term;
-        let patience = terms.patience(terms.allowance.limit(term.begun), term);
-        let share = Some(Share::Taken(shared));
-        Self { signal, share, place: None, dependency: None, part: None, patience }
-    }
-
-    /// Lets the waiter speak for all keys of its flight. Returns the one that it spoke for.
-    pub(super) fn widen(&mut self) -> Option<u32> {
-        self.part.take()
-    }
-
-    /// Tells flights apart while there is a waiter for them.
-    pub(super) fn flight(&self) -> usize {
-        Arc::as_ptr(&self.signal).addr()
-    }
-
-    /// Notes that a task is to drive the compute; false if one does.
-    pub(super) fn drive(&self) -> bool {
-        self.signal.content.term.drive()
-    }
-
-    /// A task that drives the compute for as long as that may run, and has no use for its outcome.
-    pub(super) fn driven(mut self) -> Task {
-        if let Some(patience) = &mut self.patience {
-            patience.last();
-        }
-        // Also where the runtime polls it inside another compute, which does not wait for it.
-        poll_fn(move |context| apart(|| self.poll_unpin(context)).map(drop)).boxed()
-    }
-
-    /// Another waiter for the same flight.
-    pub(super) fn accompany(&self, terms: Terms<'_>) -> Option<Self> {
-        FlightHandle { signal: Arc::downgrade(&self.signal), part: None }.join(terms)
-    }
-
-    fn poll_patience(&mut self, context: &mut Context<'_>) -> Poll<Awaited<V>> {
-        let Some(patience) = &mut self.patience else { return Poll::Pending };
-        let lapse = ready!(patience.poll(&self.signal.content.term, context));
-        Poll::Ready(match lapse {
-            Lapse::OfCaller => Awaited::TimedOut,
-            Lapse::OfCompute(deadline) => Awaited::GivenUp(deadline),
-        })
-    }
-
-    /// What is for this waiter of what the compute came to.
-    #[inline]
-    fn pick(&self, outcome: Outcome<V>) -> Awaited<V> {
-        match (outcome, self.part) {
-            (Outcome::Values(values), Some(part)) => {
-                match contain(|| values.get(part as usize).cloned().flatten()) {
-                    Ok(Some(value)) => Awaited::Outcome(Outcome::Value(value)),
-                    Ok(None) => Awaited::Lacking,
-                    Err(message) => Awaited::Outcome(Outcome::Panicked(message)),
-                }
-            }
-            (outcome, _) => Awaited::Outcome(outcome),
-        }
-    }
-
-    fn any_signal(&self) -> Arc<AnySignal> {
-        Arc::<Signal<Stage<V>>>::clone(&self.signal)
-    }
-
-    fn poll_flight(&mut self, context: &mut Context<'_>) -> Poll<Awaited<V>> {
-        let Some(polling) = Polling::begin(self.any_signal()) else {
-            return Poll::Ready(Awaited::Recursive);
-        };
-        let is_new = self.dependency.is_none();
-        if is_new {
-            self.dependency = depend(&polling);
-        }
-        let share = self.share.as_mut().expect("a waiter is not polled after its end");
-        let mut registered = false;
-        loop {
-            if self.signal.is_worth_polling() {
-                if let Poll::Ready(outcome) = share.poll(&self.signal.content) {
-                    return Poll::Ready(self.pick(outcome));
-                }
-            }
-            // Registered before the poll is declared over, or before a busy flight is looked at
-            // again: either way no wake is missed.
-            if registered {
-                break;
-            }
-            self.signal.register(&mut self.place, context.waker());
-            registered = true;
-            if polling.progress() == Progress::Pending {
-                break;
-            }
-        }
-        if is_new && self.closes_circle() {
-            return Poll::Ready(Awaited::Recursive);
-        }
-        self.poll_patience(context)
-    }
-
-    /// Whether waiting would never end. Asked after the poll, which may have brought what it is about.
-    #[inline]
-    fn closes_circle(&self) -> bool {
-        self.dependency.as_deref().is_some_and(Dependency::closes_circle)
-    }
-}
-
-impl<V> Waiter<V> {
-    #[inline]
-    fn leave(&mut self) {
-        self.dependency = None;
-        self.signal.deregister(self.place.take());
-        // Perhaps the last one: then the compute is dropped here.
-        match self.share.take() {
-            Some(Share::Owed) => drop(self.signal.content.forgo()),
-            taken => drop(taken),
-        }
-    }
-}
-
-impl<V: Clone + Send + Sync + 'static> Future for Waiter<V> {
-    type Output = Awaited<V>;
-
-    fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Awaited<V>> {
-        let polled = self.poll_flight(context);
-        if let Poll::Ready(awaited) = &polled {
-            if let Awaited::TimedOut | Awaited::GivenUp(_) = awaited {
-                self.signal.content.term.leave(true);
-            }
-            self.leave();
-        }
-        polled
-    }
-}
-
-impl<V> Drop for Waiter<V> {
-    fn drop(&mut self) {
-        if self.share.is_some() {
-            self.signal.content.term.leave(false);
-        }
-        self.leave();
     }
 }

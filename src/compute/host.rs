@@ -8,9 +8,9 @@ use crate::options::Options;
 use crate::runtime::Runtime;
 use crate::sync::Arc;
 
-use super::flight::{Terms, Waiter};
 use super::patience::Allowance;
 use super::permits::Permits;
+use super::waiter::{Terms, Waiter};
 
 /// What is the same for all computes of a cache.
 pub(crate) struct Host {

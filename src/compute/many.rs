@@ -20,7 +20,8 @@ use crate::sync::{Arc, Weak};
 
 use super::call::{Count, Parts};
 use super::error::ComputeError;
-use super::flight::{Awaited, FlightHandle, Ground, Leader, Outcome, Terms, Waiter};
+use super::flight::{Ground, Leader, Outcome};
+use super::waiter::{Awaited, FlightHandle, Terms, Waiter};
 
 /// Where values go that came without being asked for.
 pub(crate) trait Extras<K, V> {

@@ -4,8 +4,8 @@
 //! there is one: then the call joins it, as a waiter. If not, the call is its leader: it [`make`]s the
 //! compute, polls it once, and if that did not end it becomes a waiter like the others.
 //!
-//! - [`flight`]: one running compute, its leader and its waiters; [`share`]: how they come to share it;
-//!   [`signal`]: how the one that is polled wakes the others.
+//! - [`flight`]: one running compute, and its leader; [`waiter`]: a caller that waits for it; [`share`]:
+//!   how they come to share it; [`signal`]: how the one that is polled wakes the others.
 //! - [`recursion`]: which flight waits for which, so that none waits for itself.
 //! - [`patience`]: how long a caller waits; [`term`]: how long the compute may run for all of them;
 //!   [`permits`]: how many run at once.
@@ -27,6 +27,7 @@ mod recursion;
 mod share;
 mod signal;
 mod term;
+pub(crate) mod waiter;
 
 #[cfg(feature = "test-util")]
 pub(crate) use recursion::apart;
