@@ -174,8 +174,8 @@ impl<K, V, S> CacheBuilder<K, V, S> {
     /// is no limit.
     ///
     /// A compute's closure is called at once; its future is polled when its turn comes, in the order of
-    /// asking. Waiting for it counts against a compute's timeout, and a
-    /// compute that all its callers leave while it waits gives its place up. A compute that another
+    /// asking. Waiting for it counts against a compute's timeout, and a compute that all its callers leave
+    /// while it waits gives its place up. A compute that another
     /// compute of this cache asks for runs within that one's permit: else both might wait for ever; and
     /// it goes on without one for others who wait for it, should the one that asked leave. One call for
     /// many keys is one compute. A compute that nobody polls keeps its permit: see
@@ -207,7 +207,8 @@ impl<K, V, S> CacheBuilder<K, V, S> {
     /// nobody has tried for a minute more, by 100 ms again. A write of the key wins over a refresh that
     /// began before it.
     ///
-    /// Must be less than the cache's TTL.
+    /// Must be less than the cache's TTL. On Linux a refresh may begin some milliseconds late, by a tick of
+    /// the kernel's clock.
     pub fn refresh_after(mut self, refresh_after: Duration) -> Self {
         self.computes.refresh_after = Some(refresh_after);
         self
@@ -242,10 +243,11 @@ impl<K, V, S> CacheBuilder<K, V, S> {
     ///
     /// A compute call that finds a fresh value renews it, as with
     /// [`refresh_after`](Self::refresh_after), with a probability that grows towards the deadline: the
-    /// more so the longer the value took to compute. At 1.0 most values are renewed within a few of their
-    /// computes' times before they expire, which is the best for exponentially distributed costs;
-    /// larger is earlier. This is `XFetch` ([Vattani, Chierichetti and Lowenstein, VLDB
-    /// 2015](https://www.vldb.org/pvldb/vol8/p886-vattani.pdf)).
+    /// more so the longer the value took to compute. At 1.0, which the paper proposes, most values are
+    /// renewed within a few of their computes' times before they expire; larger is earlier. This is
+    /// `XFetch` ([Vattani, Chierichetti and Lowenstein, VLDB
+    /// 2015](https://www.vldb.org/pvldb/vol8/p886-vattani.pdf)). A value that was not computed is not
+    /// renewed by it.
     pub fn early_refresh(mut self, beta: f64) -> Self {
         self.computes.early_refresh = beta;
         self

@@ -13,6 +13,8 @@ use std::collections::HashSet;
 use std::mem::{self, ManuallyDrop};
 use std::ptr;
 
+use slab::Slab;
+
 use crate::sync::{Arc, Mutex, Weak};
 
 use super::signal::{AnySignal, Origin, Progress};
@@ -136,14 +138,14 @@ pub(super) struct Dependencies(Mutex<Edges>);
 
 #[derive(Default)]
 struct Edges {
-    awaited: Vec<Weak<AnySignal>>,
+    awaited: Slab<Weak<AnySignal>>,
     /// Other caches whose computes have waited for this one, directly or not.
     lenders: Vec<Origin>,
 }
 
 impl Dependencies {
     fn awaited(&self) -> Vec<Arc<AnySignal>> {
-        self.0.lock().awaited.iter().filter_map(Weak::upgrade).collect()
+        self.0.lock().awaited.iter().filter_map(|(_, awaited)| awaited.upgrade()).collect()
     }
 }
 
@@ -151,12 +153,14 @@ impl Dependencies {
 pub(super) struct Dependency {
     waiting: Weak<AnySignal>,
     awaited: Weak<AnySignal>,
+    /// Where it is among those of `waiting`.
+    place: usize,
 }
 
 impl Dependency {
     fn add(waiting: &Arc<AnySignal>, awaited: &Arc<AnySignal>) -> Self {
-        waiting.dependencies().0.lock().awaited.push(Arc::downgrade(awaited));
-        Self { waiting: Arc::downgrade(waiting), awaited: Arc::downgrade(awaited) }
+        let place = waiting.dependencies().0.lock().awaited.insert(Arc::downgrade(awaited));
+        Self { waiting: Arc::downgrade(waiting), awaited: Arc::downgrade(awaited), place }
     }
 
     /// Whether it closes a circle.
@@ -203,10 +207,8 @@ fn borrow(signal: &AnySignal, lenders: &[Origin]) {
 impl Drop for Dependency {
     fn drop(&mut self) {
         let Some(waiting) = self.waiting.upgrade() else { return };
-        let edges = &mut waiting.dependencies().0.lock().awaited;
-        if let Some(index) = edges.iter().position(|edge| Weak::ptr_eq(edge, &self.awaited)) {
-            edges.swap_remove(index);
-        }
+        let awaited = waiting.dependencies().0.lock().awaited.try_remove(self.place);
+        drop(awaited);
     }
 }
 

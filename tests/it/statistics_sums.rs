@@ -410,7 +410,8 @@ impl Case {
 #[test]
 fn whatever_is_done_the_statistics_are_what_was_done() {
     let mut sum = Stats::default();
-    for seed in 0..1_024 {
+    // Each combination of the settings once.
+    for seed in 0..512 {
         println!("seed {seed}: {:?}", Settings::new(seed));
         let mut case = Case::new(seed);
         for _ in 0..4 {
@@ -429,8 +430,8 @@ fn whatever_is_done_the_statistics_are_what_was_done() {
     }
     println!("{sum:?}");
     let all = [sum.hits, sum.evictions, sum.expirations, sum.coalesced, sum.refreshes];
-    assert!(all.iter().all(|count| *count > 500), "each of them happens: {sum:?}");
-    assert!(sum.stale_hits > 100 && sum.timeouts > 100 && sum.compute_failures > 500);
+    assert!(all.iter().all(|count| *count > 250), "each of them happens: {sum:?}");
+    assert!(sum.stale_hits > 50 && sum.timeouts > 50 && sum.compute_failures > 250);
 }
 
 #[test]
