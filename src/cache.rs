@@ -285,8 +285,9 @@ where
     /// Ends the background work and waits for its end.
     ///
     /// Values stay, and the cache goes on as if built without a runtime, for all handles. Closing
-    /// again does nothing. Not needed before dropping a cache. Waiting for it in the destructor of a
-    /// value that is being swept would be to wait for oneself.
+    /// again does nothing. Not needed before dropping a cache. Callers who wait for a compute go on; one
+    /// that nobody waits for is dropped. Inside the background work itself, such as in a compute that
+    /// renews a value, it ends the work but does not wait.
     ///
     /// # Cancel safety
     ///

@@ -158,6 +158,15 @@ impl<K, V, F> Shard<K, V, F> {
         self.table.find(hash.digest().spread(), |entry| key.equivalent(&entry.key))
     }
 
+    pub(super) fn find_fresh<Q: Equivalent<K> + ?Sized>(
+        &self,
+        hash: KeyHash,
+        key: &Q,
+        now: &Reading<'_>,
+    ) -> Option<&Entry<K, V>> {
+        self.find(hash, key).filter(|entry| !now.has_passed(entry.deadline))
+    }
+
     /// The entry that holds the value of this version.
     pub(super) fn find_version(&self, hash: KeyHash, version: Version) -> Option<&Entry<K, V>> {
         self.table.find(hash.digest().spread(), |entry| entry.version == version)

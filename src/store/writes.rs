@@ -73,27 +73,9 @@ impl<K: Eq, V, F> Store<K, V, F> {
     where
         V: Clone,
     {
-        let (hash, mut place) = (item.hash, None);
-        loop {
-            let mut shard = self.shard(hash).write();
-            let now = self.reading_for(&shard, ttl);
-            let present = shard.find(hash, item.key());
-            if let Some(entry) = present.filter(|entry| !now.has_passed(entry.deadline)) {
-                return Err(entry.value.clone());
-            }
-            let deadline = ttl.deadline(now.tick());
-            self.bound.release(shard.tidy(now.tick(), removed));
-            shard.flights.fence(hash, item.key(), removed);
-            match self.put(&mut shard, item, deadline.into(), &now, place.take(), removed) {
-                stored @ (Put::Stored | Put::Replaced(_)) => {
-                    stored.leave(removed);
-                    return Ok(self.lapse(deadline));
-                }
-                Put::Full => {}
-            }
-            drop(shard);
-            place = self.room_elsewhere(hash, removed);
-        }
+        self.insert_unless(item, ttl, removed, |shard, item, now| {
+            shard.find_fresh(item.hash, item.key(), now).map(|entry| entry.value.clone())
+        })
     }
 
     /// Stores an item that nobody asked for: not in place of what is there or is being computed, which may
@@ -108,26 +90,38 @@ impl<K: Eq, V, F> Store<K, V, F> {
     where
         F: Handle,
     {
+        let stored = self.insert_unless(item, ttl, removed, |shard, item, now| {
+            let is_late = shard.find_fresh(item.hash, item.key(), now).is_some()
+                || shard.flights.is_running(item.hash, item.key(), &self.clock)
+                || !watch.is_undisturbed();
+            is_late.then_some(())
+        });
+        stored.ok()
+    }
+
+    /// Stores an item unless there is a refusal, which is looked for under the shard's lock; then the item
+    /// is left.
+    fn insert_unless<R>(
+        &self,
+        item: &mut Item<K, V>,
+        ttl: Ttl,
+        removed: &mut Leftovers<K, V>,
+        refuse: impl Fn(&Shard<K, V, F>, &Item<K, V>, &Reading<'_>) -> Option<R>,
+    ) -> Result<Tick, R> {
         let (hash, mut place) = (item.hash, None);
         loop {
             let mut shard = self.shard(hash).write();
-            let now = self.clock.exact_reading();
-            let present = shard.find(hash, item.key());
-            let is_fresh = present.is_some_and(|entry| !now.has_passed(entry.deadline));
-            if is_fresh
-                || shard.flights.is_running(hash, item.key(), &self.clock)
-                || !watch.is_undisturbed()
-            {
-                return None;
+            let now = self.reading_for(&shard, ttl);
+            if let Some(refusal) = refuse(&shard, item, &now) {
+                return Err(refusal);
             }
-            let stored = if ttl.is_long() { self.clock.reading().tick() } else { now.tick() };
-            let deadline = ttl.deadline(stored);
+            let deadline = ttl.deadline(now.tick());
             self.bound.release(shard.tidy(now.tick(), removed));
             shard.flights.fence(hash, item.key(), removed);
             match self.put(&mut shard, item, deadline.into(), &now, place.take(), removed) {
                 stored @ (Put::Stored | Put::Replaced(_)) => {
                     stored.leave(removed);
-                    return Some(self.lapse(deadline));
+                    return Ok(self.lapse(deadline));
                 }
                 Put::Full => {}
             }
@@ -147,7 +141,7 @@ impl<K: Eq, V, F> Store<K, V, F> {
         let mut shard = self.shard(hash).write();
         let now = self.clock.exact_reading();
         self.removals.note();
-        if shard.find(hash, key).is_some_and(|entry| !now.has_passed(entry.deadline)) {
+        if shard.find_fresh(hash, key, &now).is_some() {
             return false;
         }
         shard.flights.fence(hash, key, removed);
