@@ -265,8 +265,8 @@
 //! 2. [`len`](Cache::len) never exceeds [`max_size`](CacheBuilder::max_size), at any moment that
 //!    any thread can look.
 //! 3. At most one compute runs for a key at a time, whatever the callers' error types. All callers
-//!    present get its outcome. (One that a write has fenced off, or that was given up for some of its
-//!    callers, goes on for those who still wait, beside the next one.)
+//!    present get its outcome. (One that a write has fenced off goes on for those who still wait, beside
+//!    the next one.)
 //! 4. Any caller can drive the compute: one that is parked, or was polled once and forgotten, holds
 //!    nobody up.
 //! 5. A caller may be dropped at any await: no other caller notices. When the last one is dropped,
