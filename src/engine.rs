@@ -71,6 +71,9 @@ impl<K: Hash + Eq, V: Clone, S: BuildHasher> Engine<K, V, S> {
         P: Source<K, Lookup: Hash>,
     {
         let (hash, ttl) = (self.hash(key.lookup()), self.expiry.jittered(ttl));
+        if self.store.has_listener() {
+            return self.insert_told(hash, key.into_key(), value, ttl);
+        }
         let mut removed = Leftovers::new();
         let mut value = value;
         if !P::IS_OWNED {
@@ -84,6 +87,16 @@ impl<K: Hash + Eq, V: Clone, S: BuildHasher> Engine<K, V, S> {
             }
         }
         let (old, alarm) = self.store.insert(hash, key.into_key(), value, ttl, &mut removed);
+        self.written(alarm);
+        drop(removed);
+        old
+    }
+
+    #[cold]
+    #[inline(never)]
+    fn insert_told(&self, hash: KeyHash, key: K, value: V, ttl: Ttl) -> Option<V> {
+        let mut removed = self.store.leftovers();
+        let (old, alarm) = self.store.insert_told(hash, key, value, ttl, &mut removed);
         self.written(alarm);
         drop(removed);
         old
@@ -115,7 +128,7 @@ impl<K: Hash + Eq, V: Clone, S: BuildHasher> Engine<K, V, S> {
         }
         let ttl = options.ttl(&value).unwrap_or_else(|| self.expiry.ttl(&key, &value));
         let ttl = self.expiry.jittered(ttl);
-        let mut removed = Leftovers::new();
+        let mut removed = self.store.leftovers();
         let mut item = Item::new(self.hash(&key), key, value.clone());
         match self.store.insert_if_absent(&mut item, ttl, &mut removed) {
             Ok(alarm) => {
@@ -148,7 +161,7 @@ where
     #[inline]
     fn land_value(&self, ticket: Ticket, landing: Option<(V, Ttl)>) {
         let Some((value, ttl)) = landing else { return self.end(ticket, Ending::Unkept) };
-        let mut removed = Leftovers::new();
+        let mut removed = self.store.leftovers();
         let alarm = self.store.land(ticket, value, ttl, &mut removed);
         // The value is stored: a destructor's panic is not the compute's.
         let _ = contain(|| drop(removed));
@@ -193,7 +206,7 @@ where
     }
 
     fn end(&self, ticket: Ticket, ending: Ending) {
-        let mut removed = Leftovers::new();
+        let mut removed = self.store.leftovers();
         let alarm = self.store.ground(ticket, ending, &mut removed);
         // The key's destructor may panic; the flight is over all the same.
         let _ = contain(|| drop(removed));
@@ -211,7 +224,7 @@ where
 {
     fn store_extra(&self, key: K, value: V, watch: &Watch) {
         let ttl = self.expiry.jittered(self.expiry.ttl(&key, &value));
-        let mut removed = Leftovers::new();
+        let mut removed = self.store.leftovers();
         let mut item = Item::new(self.hash(&key), key, value);
         if let Some(alarm) = self.store.insert_extra(&mut item, ttl, watch, &mut removed) {
             self.written(alarm);
@@ -226,7 +239,7 @@ where
     S: Send + Sync + 'static,
 {
     fn sweep(&self, sweep: &mut Sweep) -> bool {
-        let mut removed = Leftovers::new();
+        let mut removed = self.store.leftovers();
         let goes_on = self.store.sweep(sweep, &mut removed);
         // A destructor that panics must not end the background work.
         let _ = contain(|| drop(removed));

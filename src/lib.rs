@@ -365,6 +365,7 @@ mod freshness;
 mod hash;
 mod iter;
 pub mod key;
+mod listener;
 mod options;
 mod panic;
 mod reads;
@@ -382,6 +383,7 @@ pub use compute::error::ComputeError;
 pub use entry::Entry;
 pub use hash::DefaultHashBuilder;
 pub use hashbrown::Equivalent;
+pub use listener::RemovalCause;
 pub use stats::Stats;
 
 /// The examples of the README are tested with those of the guide.

@@ -9,7 +9,7 @@ use crate::engine::Engine;
 use crate::expiry::Ttl;
 use crate::key::Source;
 use crate::options::Options;
-use crate::store::{Item, KeyHash, Leftovers};
+use crate::store::{Item, KeyHash, Version};
 
 /// One call: tries until nobody else has written meanwhile.
 pub(crate) struct Update<F, V> {
@@ -29,8 +29,8 @@ enum Key<P, K> {
 /// What an attempt came to.
 enum Attempt<V> {
     Done(Option<V>),
-    /// This is to be stored where nothing is.
-    Absent(V, Ttl),
+    /// This is to be stored: in place of the value of this version, or where nothing is.
+    Made(Option<Version>, V, Ttl),
     /// Somebody else has written.
     Again,
 }
@@ -52,29 +52,22 @@ where
         P: Source<K, Lookup: Hash>,
     {
         let (expiry, hash) = (&engine.expiry, engine.hash(key.lookup()));
-        let needs_key = expiry.rule.is_some();
+        let needs_key = expiry.rule.is_some() || engine.store.has_listener();
         let mut key = if needs_key { Key::Owned(key.into_key()) } else { Key::Given(key) };
         loop {
             let attempt = match &key {
                 Key::Given(key) => self.attempt(engine, hash, key.lookup(), |_| expiry.ttl),
                 Key::Owned(key) => self.attempt(engine, hash, key, |value| expiry.ttl(key, value)),
             };
-            let (value, ttl) = match attempt {
+            let (version, value, ttl) = match attempt {
                 Attempt::Done(value) => return value,
-                Attempt::Absent(value, ttl) => (value, ttl),
+                Attempt::Made(version, value, ttl) => (version, value, ttl),
                 Attempt::Again => continue,
             };
-            let owned = match key {
-                Key::Given(key) => key.into_key(),
-                Key::Owned(key) => key,
-            };
-            let mut removed = Leftovers::new();
-            let mut item = Item::new(hash, owned, value.clone());
-            if let Ok(alarm) = engine.store.insert_if_absent(&mut item, ttl, &mut removed) {
-                engine.written(alarm);
-                return Some(value);
+            match key.store(engine, hash, version, value.clone(), ttl) {
+                Ok(()) => return Some(value),
+                Err(unused) => key = unused,
             }
-            key = Key::Owned(item.take().0);
         }
     }
 
@@ -90,7 +83,7 @@ where
         Q: Equivalent<K> + ?Sized,
     {
         let store = &engine.store;
-        let mut removed = Leftovers::new();
+        let mut removed = store.leftovers();
         let (present, version) = store.peek(hash, key).unzip();
         let Some(value) = (self.make)(present) else {
             let is_gone = match version {
@@ -106,14 +99,45 @@ where
             self.ttl = self.options.ttl(&value);
         }
         let ttl = engine.expiry.jittered(self.ttl.unwrap_or_else(|| default(&value)));
-        let Some(version) = version else { return Attempt::Absent(value, ttl) };
-        let copy = value.clone();
-        match store.replace_version(hash, key, version, copy, ttl, &mut removed) {
-            Ok(alarm) => {
-                engine.written(alarm);
-                Attempt::Done(Some(value))
+        Attempt::Made(version, value, ttl)
+    }
+}
+
+impl<P, K> Key<P, K> {
+    /// Stores a value in place of that of a version, or where nothing is. Gives the key back if somebody
+    /// else has written.
+    fn store<V, S>(
+        self,
+        engine: &Engine<K, V, S>,
+        hash: KeyHash,
+        version: Option<Version>,
+        value: V,
+        ttl: Ttl,
+    ) -> Result<(), Self>
+    where
+        K: Hash + Eq,
+        V: Clone,
+        S: BuildHasher,
+        P: Source<K, Lookup: Hash>,
+    {
+        let (store, mut removed) = (&engine.store, engine.store.leftovers());
+        let key = match (self, version) {
+            (Self::Given(key), Some(version)) => {
+                let lookup = key.lookup();
+                let replaced =
+                    store.replace_version(hash, lookup, version, value, ttl, &mut removed);
+                let replaced = replaced.map(|alarm| engine.written(alarm));
+                return replaced.map_err(|_| Self::Given(key));
             }
-            Err(_) => Attempt::Again,
-        }
+            (Self::Given(key), None) => key.into_key(),
+            (Self::Owned(key), _) => key,
+        };
+        let mut item = Item::new(hash, key, value);
+        let stored = match version {
+            Some(version) => store.replace_version_with(&mut item, version, ttl, &mut removed),
+            None => store.insert_if_absent(&mut item, ttl, &mut removed).ok(),
+        };
+        let stored = stored.map(|alarm| engine.written(alarm));
+        stored.ok_or_else(|| Self::Owned(item.take().0))
     }
 }

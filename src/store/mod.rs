@@ -12,6 +12,7 @@ mod entry;
 mod flights;
 mod landing;
 mod leftovers;
+mod notices;
 mod removals;
 mod resize;
 mod ring;
@@ -39,6 +40,7 @@ use crate::chance;
 use crate::clock::{Clock, Reading, Tick};
 use crate::expiry::Ttl;
 use crate::freshness::Freshness;
+use crate::listener::Listener;
 use crate::panic::Postponed;
 use crate::reads::{Read, Reads};
 use crate::stats::Stats;
@@ -47,6 +49,7 @@ use crate::sync::{Arc, RwLock, cores};
 use bound::Bound;
 use entry::Entry;
 use flights::Found;
+use notices::Notices;
 use removals::Removals;
 use shard::Shard;
 
@@ -73,6 +76,8 @@ pub(crate) struct Store<K, V, F> {
     /// How long failures are remembered.
     error_ttl: Ttl,
     removals: Arc<Removals>,
+    /// What is still to be told, if anybody listens.
+    notices: Option<Box<Notices<K, V>>>,
 }
 
 /// What a store is built with.
@@ -117,7 +122,7 @@ pub(crate) enum Look<V, J> {
 
 impl<K, V, F> Store<K, V, F> {
     /// `None` if there is no memory for `initial_capacity` entries.
-    pub(crate) fn new(plan: &Plan, clock: Clock) -> Option<Self> {
+    pub(crate) fn new(plan: &Plan, clock: Clock, listener: Option<Listener<K, V>>) -> Option<Self> {
         let &Plan { max_size, initial_capacity, freshness, error_ttl, lends_keys } = plan;
         let count = shard_count(max_size);
         let capacity = initial_capacity.min(max_size.unwrap_or(usize::MAX)).div_ceil(count);
@@ -128,8 +133,9 @@ impl<K, V, F> Store<K, V, F> {
         };
         let shards = (0..count).map(|_| slot()).collect::<Option<_>>()?;
         let (reads, bound, grace) = (Reads::new(), Bound::new(max_size), freshness.grace());
-        let removals = Arc::default();
-        Some(Self { shards, reads, bound, clock, freshness, grace, error_ttl, removals })
+        let (removals, notices) =
+            (Arc::default(), listener.map(|listener| Box::new(Notices::new(listener))));
+        Some(Self { shards, reads, bound, clock, freshness, grace, error_ttl, removals, notices })
     }
 
     pub(crate) fn clock(&self) -> &Clock {
@@ -150,6 +156,7 @@ impl<K, V, F> Store<K, V, F> {
         for slot in &self.shards {
             stats.add(&slot.0.read().stats);
         }
+        stats.listener_panics = self.notices.as_ref().map_or(0, |notices| notices.panics());
         stats
     }
 
@@ -158,6 +165,19 @@ impl<K, V, F> Store<K, V, F> {
             slot.0.write().stats = Stats::default();
         }
         self.reads.reset();
+        self.notices.iter().for_each(|notices| notices.reset_panics());
+    }
+
+    /// For what an operation removes.
+    #[inline]
+    pub(crate) fn leftovers(&self) -> Leftovers<'_, K, V> {
+        self.notices.as_deref().map_or(Leftovers::new(), Leftovers::told)
+    }
+
+    /// Whether somebody is told of what leaves, which takes an owned key.
+    #[inline]
+    pub(crate) fn has_listener(&self) -> bool {
+        self.notices.is_some()
     }
 
     /// Removes everything.
@@ -165,9 +185,12 @@ impl<K, V, F> Store<K, V, F> {
         let clear = |slot: &Slot<K, V, F>| {
             let mut shard = slot.0.write();
             self.removals.note();
-            let spent = shard.clear();
+            let mut spent = shard.clear();
             // Under the lock: a bound may begin, and counts what is there.
             self.bound.release(spent.len());
+            if let Some(notices) = &self.notices {
+                notices.push_all(spent.take_table(), self.clock.now());
+            }
             spent
         };
         // Dropped when all shards are empty: a destructor may panic.
@@ -176,6 +199,7 @@ impl<K, V, F> Store<K, V, F> {
         for spent in &mut spent {
             spent.drop_contents(&mut postponed);
         }
+        drop(self.leftovers());
     }
 
     /// Watches for removals from now on.
@@ -201,7 +225,7 @@ impl<K, V, F> Store<K, V, F> {
     #[cold]
     #[inline(never)]
     fn remove_expired<Q: Equivalent<K> + ?Sized>(&self, hash: KeyHash, key: &Q) {
-        let mut removed = Leftovers::new();
+        let mut removed = self.leftovers();
         let mut shard = self.shard(hash).write();
         let now = self.clock.exact_reading();
         self.bound.release(usize::from(shard.remove_expired(hash, key, &now, &mut removed)));
@@ -385,8 +409,12 @@ impl<K, V: Clone, F> Store<K, V, F> {
 
 impl<K, V, F> Drop for Store<K, V, F> {
     fn drop(&mut self) {
+        // Nobody is told: the values have not left a cache, it has gone with them.
+        let notices = self.notices.take();
+        let mut postponed = Postponed::default();
         // The tables would stop dropping at the first destructor that panics.
-        self.clear();
+        postponed.run(|| self.clear());
+        postponed.run(|| drop(notices));
     }
 }
 
@@ -418,6 +446,7 @@ impl<K, V, F> Store<K, V, F> {
         let held: usize = self.shards.iter().map(|slot| slot.0.read().len()).sum();
         assert_eq!(self.len(), held, "the size is the sum of the shards");
         assert!(self.max_size().is_none_or(|max_size| held <= max_size), "the bound holds");
+        self.notices.iter().for_each(|notices| notices.validate());
         self.shards.iter().map(|slot| slot.0.read().validate()).sum()
     }
 }

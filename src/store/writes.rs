@@ -4,16 +4,18 @@ use hashbrown::Equivalent;
 
 use crate::clock::{Reading, Tick};
 use crate::expiry::Ttl;
+use crate::listener::RemovalCause;
 
 use super::bound::Place;
-use super::entry::{Item, Stamp, Version};
+use super::entry::{Entry, Item, Stamp, Version};
 use super::leftovers::Leftovers;
 use super::removals::Watch;
 use super::shard::{Old, Put, Shard};
 use super::{Handle, KeyHash, Store};
 
 impl<K: Eq, V, F> Store<K, V, F> {
-    /// Stores a value. Returns the fresh one it replaced, and when the sweeper is needed.
+    /// Stores a value. Returns the fresh one it replaced, unless a listener gets that; and when the sweeper
+    /// is needed.
     #[inline]
     pub(crate) fn insert(
         &self,
@@ -23,10 +25,47 @@ impl<K: Eq, V, F> Store<K, V, F> {
         ttl: Ttl,
         removed: &mut Leftovers<K, V>,
     ) -> (Option<V>, Tick) {
-        let (mut item, mut place) = (Item::new(hash, key, value), None);
+        let read = |shard: &_, _: &_| self.reading_for(shard, ttl);
+        self.insert_at(Item::new(hash, key, value), ttl, read, removed)
+    }
+
+    /// The same for where a listener gets the value that was replaced: returns a copy of it.
+    #[cold]
+    #[inline(never)]
+    pub(crate) fn insert_told(
+        &self,
+        hash: KeyHash,
+        key: K,
+        value: V,
+        ttl: Ttl,
+        removed: &mut Leftovers<K, V>,
+    ) -> (Option<V>, Tick)
+    where
+        V: Clone,
+    {
+        let mut copy = None;
+        let read = |shard: &Shard<K, V, F>, item: &Item<K, V>| {
+            let now = self.clock.exact_reading();
+            copy = shard.copy_of(hash, item.key(), &now);
+            now
+        };
+        let (_, alarm) = self.insert_at(Item::new(hash, key, value), ttl, read, removed);
+        (copy, alarm)
+    }
+
+    /// Stores a value at a time that is read under the lock of its shard.
+    #[inline]
+    fn insert_at<'a>(
+        &'a self,
+        mut item: Item<K, V>,
+        ttl: Ttl,
+        mut read: impl FnMut(&Shard<K, V, F>, &Item<K, V>) -> Reading<'a>,
+        removed: &mut Leftovers<K, V>,
+    ) -> (Option<V>, Tick) {
+        let (hash, mut place) = (item.hash, None);
         loop {
             let mut shard = self.shard(hash).write();
-            let now = self.reading_for(&shard, ttl);
+            let now = read(&shard, &item);
             let deadline = ttl.deadline(now.tick());
             self.bound.release(shard.tidy(now.tick(), removed));
             shard.flights.fence(hash, item.key(), removed);
@@ -40,7 +79,8 @@ impl<K: Eq, V, F> Store<K, V, F> {
         }
     }
 
-    /// Overwrites a value, and returns it if it was fresh. If there is none, gives the new one back.
+    /// Overwrites a value, and returns it if it was fresh. If there is none, gives the new one back. Not
+    /// where there is a listener, which is to get a key.
     pub(crate) fn overwrite<Q: Equivalent<K> + ?Sized>(
         &self,
         hash: KeyHash,
@@ -148,7 +188,7 @@ impl<K: Eq, V, F> Store<K, V, F> {
         self.bound.release(usize::from(shard.remove_expired(hash, key, &now, removed)));
         if let Some(entry) = shard.remove(hash, key) {
             self.bound.release(1);
-            removed.entry(entry.key, entry.value);
+            removed.entry(entry.key, entry.value, RemovalCause::Expired);
         }
         true
     }
@@ -171,7 +211,7 @@ impl<K: Eq, V, F> Store<K, V, F> {
     }
 
     /// Stores a value in place of that of this version, if it is still there and fresh. Else gives the new
-    /// one back.
+    /// one back. Not where there is a listener, which is to get a key.
     pub(crate) fn replace_version<Q: Equivalent<K> + ?Sized>(
         &self,
         hash: KeyHash,
@@ -182,17 +222,47 @@ impl<K: Eq, V, F> Store<K, V, F> {
         removed: &mut Leftovers<K, V>,
     ) -> Result<Tick, V> {
         let mut value = Some(value);
+        let replaced = self.replace_by(hash, ttl, removed, |shard, stamp, now, removed| {
+            shard.fence_version(hash, key, version, now, removed)?;
+            shard.replace(hash, key, &mut value, stamp, now, removed)
+        });
+        replaced.ok_or_else(|| value.expect("it was not stored"))
+    }
+
+    /// The same with a key of its own. If the value is not stored, the item is left.
+    pub(crate) fn replace_version_with(
+        &self,
+        item: &mut Item<K, V>,
+        version: Version,
+        ttl: Ttl,
+        removed: &mut Leftovers<K, V>,
+    ) -> Option<Tick> {
+        self.replace_by(item.hash, ttl, removed, |shard, stamp, now, removed| {
+            shard.fence_version(item.hash, item.key(), version, now, removed)?;
+            shard.replace_item(item, stamp, now, removed)
+        })
+    }
+
+    /// Lets `replace` replace a value. Returns when the sweeper is needed if it did.
+    fn replace_by(
+        &self,
+        hash: KeyHash,
+        ttl: Ttl,
+        removed: &mut Leftovers<K, V>,
+        replace: impl FnOnce(
+            &mut Shard<K, V, F>,
+            Stamp,
+            &Reading<'_>,
+            &mut Leftovers<K, V>,
+        ) -> Option<Old<V>>,
+    ) -> Option<Tick> {
         let mut shard = self.shard(hash).write();
         let now = self.reading_for(&shard, ttl);
         let deadline = ttl.deadline(now.tick());
         self.bound.release(shard.tidy(now.tick(), removed));
-        let present = shard.find(hash, key).filter(|entry| entry.version == version);
-        if present.is_some_and(|entry| !now.has_passed(entry.deadline)) {
-            shard.flights.fence(hash, key, removed);
-            let old = shard.replace(hash, key, &mut value, deadline.into(), &now, removed);
-            old.and_then(|Old(old)| old).into_iter().for_each(|old| removed.value(old));
-        }
-        value.map_or(Ok(self.lapse(deadline)), Err)
+        let old = replace(&mut shard, deadline.into(), &now, removed)?;
+        Put::Replaced(old).leave(removed);
+        Some(self.lapse(deadline))
     }
 
     /// Stores a value in its shard, given the place that is in hand.
@@ -211,15 +281,25 @@ impl<K: Eq, V, F> Store<K, V, F> {
         shard.put(item, stamp, now, place, removed)
     }
 
-    /// Removes the entry and returns it, if it is fresh.
+    /// Removes the entry and returns its value, if it is fresh; a copy, where a listener gets the value.
     pub(crate) fn remove<Q: Equivalent<K> + ?Sized>(
         &self,
         hash: KeyHash,
         key: &Q,
         removed: &mut Leftovers<K, V>,
-    ) -> Option<(K, V)> {
+    ) -> Option<V>
+    where
+        V: Clone,
+    {
+        let is_told = removed.are_told();
+        // Dropped under no lock.
+        let mut copy = None;
         let mut shard = self.shard(hash).write();
-        let now = self.reading_for(&shard, Ttl::ENDLESS);
+        let now = if is_told {
+            self.clock.exact_reading()
+        } else {
+            self.reading_for(&shard, Ttl::ENDLESS)
+        };
         self.removals.note();
         self.bound.release(shard.tidy(now.tick(), removed));
         shard.flights.fence(hash, key, removed);
@@ -227,13 +307,21 @@ impl<K: Eq, V, F> Store<K, V, F> {
             self.bound.release(1);
             return None;
         }
-        let entry = shard.remove(hash, key)?;
+        if is_told {
+            copy = shard.copy_of(hash, key, &now);
+        }
+        let Entry { key, value, deadline, .. } = shard.remove(hash, key)?;
         self.bound.release(1);
-        if now.has_passed(entry.deadline) {
-            removed.entry(entry.key, entry.value);
+        if now.has_passed(deadline) {
+            removed.entry(key, value, RemovalCause::Expired);
             return None;
         }
-        Some((entry.key, entry.value))
+        if is_told {
+            removed.entry(key, value, RemovalCause::Removed);
+            return copy;
+        }
+        removed.key(key);
+        Some(value)
     }
 
     /// Removes the entry if it still holds the value of this version. Tells whether it was fresh.
@@ -243,7 +331,7 @@ impl<K: Eq, V, F> Store<K, V, F> {
         key: &Q,
         version: Version,
         removed: &mut Leftovers<K, V>,
-    ) -> Option<(K, V, bool)> {
+    ) -> Option<bool> {
         let mut shard = self.shard(hash).write();
         let now = self.reading_for(&shard, Ttl::ENDLESS);
         self.removals.note();
@@ -254,6 +342,38 @@ impl<K: Eq, V, F> Store<K, V, F> {
         let entry = shard.remove(hash, key)?;
         self.bound.release(1);
         let is_fresh = !now.has_passed(entry.deadline);
-        Some((entry.key, entry.value, is_fresh))
+        let cause = if is_fresh { RemovalCause::Removed } else { RemovalCause::Expired };
+        removed.entry(entry.key, entry.value, cause);
+        Some(is_fresh)
+    }
+}
+
+impl<K: Eq, V, F> Shard<K, V, F> {
+    /// Fences off the flight of a key whose fresh value is of this version; `None` if it is not.
+    fn fence_version<Q: Equivalent<K> + ?Sized>(
+        &mut self,
+        hash: KeyHash,
+        key: &Q,
+        version: Version,
+        now: &Reading<'_>,
+        removed: &mut Leftovers<K, V>,
+    ) -> Option<()> {
+        self.find_fresh(hash, key, now).filter(|entry| entry.version == version)?;
+        self.flights.fence(hash, key, removed);
+        Some(())
+    }
+
+    /// A copy of the fresh value, for the caller who takes its place where a listener gets the value. If
+    /// the user's `clone` panics, nothing has happened yet.
+    fn copy_of<Q: Equivalent<K> + ?Sized>(
+        &self,
+        hash: KeyHash,
+        key: &Q,
+        now: &Reading<'_>,
+    ) -> Option<V>
+    where
+        V: Clone,
+    {
+        self.find_fresh(hash, key, now).map(|entry| entry.value.clone())
     }
 }
