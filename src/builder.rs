@@ -185,14 +185,15 @@ impl<K, V, S> CacheBuilder<K, V, S> {
     ///
     /// The listener runs on the thread of a call that removed something, or in the background task, and
     /// under no lock: it may call the cache. What leaves meanwhile is told after it has returned, and one
-    /// thread at a time tells, in the same order: so a notice may come from another thread than that of
-    /// the removal, and a little later. `Expired` comes promptly if the cache has a
+    /// thread at a time tells: so a notice may come from another thread than that of the removal, and a
+    /// little later. `Expired` comes promptly if the cache has a
     /// [runtime](Self::runtime), and else when a call comes across the value.
     ///
-    /// It should be quick, because calls wait for it: send what takes long into a channel. While it is
-    /// slower than the values leave, their notices queue up. Whoever removes a value when more than 1,024
-    /// wait tells the next ones first, also waiting for the listener on another thread to return. So it
-    /// must not wait for anything that a caller of the cache may hold, or for another thread's call.
+    /// It should be quick, because calls wait for it: send what takes long into a channel that never fills.
+    /// Where values leave faster than it is told of them, their notices queue up; whoever removes a value
+    /// when 1,024 wait takes the next turn at telling, which may mean to wait until the listener has
+    /// returned on another thread. So it must not wait for a lock that a caller of the cache may hold, nor
+    /// for a call of the cache on another thread.
     ///
     /// A panic in it is [counted](crate::Stats::listener_panics) and goes no further. It must not hold a
     /// handle of the cache, which would then never be freed: what is to call the cache holds it weakly.

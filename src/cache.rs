@@ -190,7 +190,8 @@ where
         Entry::new(self, Owned(key))
     }
 
-    /// Begins a call with options, on a key that is lent. It is made owned only to be stored.
+    /// Begins a call with options, on a key that is lent. It is made owned only to be stored, and for each
+    /// write where a [listener](CacheBuilder::on_removal) may have to be told of the key.
     #[inline]
     pub fn entry_ref<'q, Q>(&self, key: &'q Q) -> Entry<'_, K, V, S, Borrowed<'q, Q>>
     where
