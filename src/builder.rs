@@ -14,6 +14,7 @@ use crate::engine::Engine;
 use crate::expiry::{Expiry, Rule};
 use crate::freshness::Freshness;
 use crate::hash::DefaultHashBuilder;
+use crate::listener::{Listener, RemovalCause};
 use crate::policy::Policy;
 use crate::rules::{Rules, Weigher};
 use crate::runtime::Runtime;
@@ -46,6 +47,7 @@ pub struct CacheBuilder<K, V, S = DefaultHashBuilder> {
     hasher: S,
     runtime: Option<Arc<dyn Runtime>>,
     cleanup_interval: Duration,
+    listener: Option<Listener<K, V>>,
     computes: Computes,
 }
 
@@ -75,6 +77,7 @@ impl<K, V> CacheBuilder<K, V> {
             hasher: DefaultHashBuilder::default(),
             runtime: None,
             cleanup_interval: DEFAULT_CLEANUP_INTERVAL,
+            listener: None,
             computes: Computes::default(),
         }
     }
@@ -212,6 +215,7 @@ impl<K, V, S> CacheBuilder<K, V, S> {
             hasher,
             runtime: self.runtime,
             cleanup_interval: self.cleanup_interval,
+            listener: self.listener,
             computes: self.computes,
         }
     }
@@ -232,6 +236,54 @@ impl<K, V, S> CacheBuilder<K, V, S> {
     /// it has no effect.
     pub fn cleanup_interval(mut self, cleanup_interval: Duration) -> Self {
         self.cleanup_interval = cleanup_interval;
+        self
+    }
+
+    /// Tells `listener` of each value that leaves the cache, with its key and the
+    /// [cause](RemovalCause). The default is nobody.
+    ///
+    /// Exactly once for each value that was stored and has left, in the order in which the values of a key
+    /// left. A value that was handed back to the caller, as by [`remove`](crate::Cache::remove), has left
+    /// too: the caller gets a copy. Not told are values that were never stored, such as the late outcome of
+    /// a compute, and those that are still there when the last handle is dropped: that is the end of the
+    /// cache and no removal.
+    ///
+    /// The listener runs on the thread of a call that removed something, or in the background task, and
+    /// under no lock: it may call the cache. What leaves meanwhile is told after it has returned, and one
+    /// thread at a time tells: so a notice may come from another thread than that of the removal, and a
+    /// little later. `Expired` comes promptly if the cache has a
+    /// [runtime](Self::runtime), and else when a call comes across the value.
+    ///
+    /// It should be quick, because calls wait for it: send what takes long into a channel that never fills.
+    /// Where values leave faster than it is told of them, their notices queue up; whoever removes a value
+    /// when 1,024 wait takes the next turn at telling, which may mean to wait until the listener has
+    /// returned on another thread. So it must not wait for a lock that a caller of the cache may hold, nor
+    /// for a call of the cache on another thread.
+    ///
+    /// A panic in it is [counted](crate::Stats::listener_panics) and goes no further. It must not hold a
+    /// handle of the cache, which would then never be freed: what is to call the cache holds it weakly.
+    ///
+    /// ```
+    /// use std::sync::mpsc;
+    /// use fleeting::{Cache, RemovalCause};
+    ///
+    /// let (sender, removals) = mpsc::channel();
+    /// let cache = Cache::<&str, u32>::builder()
+    ///     .on_removal(move |key, value, cause| drop(sender.send((key, value, cause))))
+    ///     .build()?;
+    /// cache.insert("key", 1);
+    /// cache.insert("key", 2);
+    /// cache.remove("key");
+    ///
+    /// let told: Vec<_> = removals.try_iter().collect();
+    /// assert_eq!(told, [("key", 1, RemovalCause::Replaced), ("key", 2, RemovalCause::Removed)]);
+    /// # Ok::<(), fleeting::BuildError>(())
+    /// ```
+    pub fn on_removal(
+        mut self,
+        listener: impl Fn(K, V, RemovalCause) + Send + Sync + 'static,
+    ) -> Self {
+        self.listener = Some(Box::new(listener));
         self
     }
 
@@ -409,7 +461,8 @@ where
             error_ttl,
             lends_keys: is_weighed || self.expiry.is_some(),
         };
-        let Some(store) = Store::new(&plan, Clock::new(runtime.as_ref())) else {
+        let clock = Clock::new(runtime.as_ref());
+        let Some(store) = Store::new(&plan, clock, self.listener) else {
             return Err(BuildError { setting: "initial_capacity", rule: "must fit into memory" });
         };
         let host = Host {
@@ -442,6 +495,7 @@ impl<K, V, S> fmt::Debug for CacheBuilder<K, V, S> {
             .field("initial_capacity", &self.initial_capacity)
             .field("has_runtime", &self.runtime.is_some())
             .field("cleanup_interval", &self.cleanup_interval)
+            .field("has_listener", &self.listener.is_some())
             .field("computes", &self.computes)
             .finish_non_exhaustive()
     }

@@ -17,7 +17,7 @@ use crate::key::{Borrowed, Owned};
 use crate::panic::Postponed;
 use crate::scope::Scope;
 use crate::stats::Stats;
-use crate::store::{Copies, Leftovers, Position, Sweep};
+use crate::store::{Copies, Position, Sweep};
 use crate::sync::Arc;
 
 /// An asynchronous in-memory cache with time-to-live.
@@ -103,7 +103,7 @@ where
     /// `Duration::ZERO`: it is not readable any more. `Duration::MAX`: it never expires.
     pub fn set_ttl<Q: Hash + Equivalent<K> + ?Sized>(&self, key: &Q, ttl: Duration) -> bool {
         let hash = self.engine.hash(key);
-        let mut removed = Leftovers::new();
+        let mut removed = self.engine.store.leftovers();
         let alarm = self.engine.store.set_ttl(hash, key, ttl.into(), &mut removed);
         if let Some(alarm) = alarm {
             self.engine.written(alarm);
@@ -126,8 +126,8 @@ where
     /// A compute that is running for the key goes on for those who wait for it, but is not stored.
     pub fn remove<Q: Hash + Equivalent<K> + ?Sized>(&self, key: &Q) -> Option<V> {
         let hash = self.engine.hash(key);
-        let (_, value) = self.engine.store.remove(hash, key, &mut Leftovers::new())?;
-        Some(value)
+        let mut removed = self.engine.store.leftovers();
+        self.engine.store.remove(hash, key, &mut removed)
     }
 
     /// Removes the entry and returns its value, if it is fresh and `condition` holds for it.
@@ -144,9 +144,8 @@ where
         if !condition(&value) {
             return None;
         }
-        let mut removed = Leftovers::new();
-        let (_, value, is_fresh) =
-            self.engine.store.remove_version(hash, key, version, &mut removed)?;
+        let mut removed = self.engine.store.leftovers();
+        let is_fresh = self.engine.store.remove_version(hash, key, version, &mut removed)?;
         Some(value).filter(|_| is_fresh)
     }
 
@@ -169,7 +168,7 @@ where
                 if store.is_over(deadline) || keep(&key, &value) {
                     continue;
                 }
-                let mut removed = Leftovers::new();
+                let mut removed = store.leftovers();
                 let hash = self.engine.hash(&key);
                 removals +=
                     usize::from(store.remove_version(hash, &key, version, &mut removed).is_some());
@@ -191,7 +190,8 @@ where
         Entry::new(self, Owned(key))
     }
 
-    /// Begins a call with options, on a key that is lent. It is made owned only to be stored.
+    /// Begins a call with options, on a key that is lent. It is made owned only to be stored, and for each
+    /// write where a [listener](CacheBuilder::on_removal) may have to be told of the key.
     #[inline]
     pub fn entry_ref<'q, Q>(&self, key: &'q Q) -> Entry<'_, K, V, S, Borrowed<'q, Q>>
     where
@@ -278,7 +278,7 @@ where
     #[expect(clippy::must_use_candidate, reason = "removing is the point")]
     pub fn cleanup(&self) -> usize {
         let mut sweep = Sweep::default();
-        let mut removed = Leftovers::new();
+        let mut removed = self.engine.store.leftovers();
         let mut postponed = Postponed::default();
         loop {
             let goes_on = self.engine.store.sweep(&mut sweep, &mut removed);

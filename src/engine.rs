@@ -72,6 +72,9 @@ impl<K: Hash + Eq, V: Clone, S: BuildHasher> Engine<K, V, S> {
         P: Source<K, Lookup: Hash>,
     {
         let hash = self.hash(key.lookup());
+        if self.store.has_listener() {
+            return self.insert_told(hash, key.into_key(), value, lease);
+        }
         let mut removed = Leftovers::new();
         let mut value = value;
         if !P::IS_OWNED {
@@ -85,6 +88,16 @@ impl<K: Hash + Eq, V: Clone, S: BuildHasher> Engine<K, V, S> {
             }
         }
         let (old, alarm) = self.store.insert(hash, key.into_key(), value, lease, &mut removed);
+        self.written(alarm);
+        drop(removed);
+        old
+    }
+
+    #[cold]
+    #[inline(never)]
+    fn insert_told(&self, hash: KeyHash, key: K, value: V, lease: Lease) -> Option<V> {
+        let mut removed = self.store.leftovers();
+        let (old, alarm) = self.store.insert_told(hash, key, value, lease, &mut removed);
         self.written(alarm);
         drop(removed);
         old
@@ -113,7 +126,7 @@ impl<K: Hash + Eq, V: Clone, S: BuildHasher> Engine<K, V, S> {
             return value;
         }
         let lease = self.rules.lease(&key, &value, options.ttl(&value));
-        let mut removed = Leftovers::new();
+        let mut removed = self.store.leftovers();
         let mut item = Item::new(self.hash(&key), key, value.clone());
         match self.store.insert_if_absent(&mut item, lease, &mut removed) {
             Ok(alarm) => {
@@ -146,7 +159,7 @@ where
     #[inline]
     fn land_value(&self, ticket: Ticket, landing: Option<(V, Lease)>) {
         let Some((value, lease)) = landing else { return self.end(ticket, Ending::Unkept) };
-        let mut removed = Leftovers::new();
+        let mut removed = self.store.leftovers();
         let alarm = self.store.land(ticket, value, lease, &mut removed);
         // The value is stored: a destructor's panic is not the compute's.
         let _ = contain(|| drop(removed));
@@ -193,7 +206,7 @@ where
     }
 
     fn end(&self, ticket: Ticket, ending: Ending) {
-        let mut removed = Leftovers::new();
+        let mut removed = self.store.leftovers();
         let alarm = self.store.ground(ticket, ending, &mut removed);
         // The key's destructor may panic; the flight is over all the same.
         let _ = contain(|| drop(removed));
@@ -211,7 +224,7 @@ where
 {
     fn store_extra(&self, key: K, value: V, watch: &Watch) {
         let lease = self.rules.lease(&key, &value, None);
-        let mut removed = Leftovers::new();
+        let mut removed = self.store.leftovers();
         let mut item = Item::new(self.hash(&key), key, value);
         if let Some(alarm) = self.store.insert_extra(&mut item, lease, watch, &mut removed) {
             self.written(alarm);
@@ -226,7 +239,7 @@ where
     S: Send + Sync + 'static,
 {
     fn sweep(&self, sweep: &mut Sweep) -> bool {
-        let mut removed = Leftovers::new();
+        let mut removed = self.store.leftovers();
         let goes_on = self.store.sweep(sweep, &mut removed);
         // A destructor that panics must not end the background work.
         let _ = contain(|| drop(removed));

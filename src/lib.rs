@@ -7,6 +7,7 @@
 //! - [Usage](#usage)
 //! - [Choosing the TTL and the size](#choosing-the-ttl-and-the-size)
 //! - [Computing what is missing](#computing-what-is-missing)
+//! - [When values leave](#when-values-leave)
 //! - [Staying fresh](#staying-fresh)
 //! - [When computes fail, hang or swarm](#when-computes-fail-hang-or-swarm)
 //! - [Many keys at once](#many-keys-at-once)
@@ -135,6 +136,31 @@
 //!
 //! [`Entry::keep_if`] keeps a value out of the cache altogether, and [`Entry::detached`] lets a compute
 //! go on when all its callers have left.
+//!
+//! # When values leave
+//!
+//! A listener is told of each value that has left, once, with its key and the [cause](RemovalCause): to give
+//! back what it stands for, to pass it on to a slower store, or to count. It runs under no lock, on the
+//! thread that removed something or that tells already; what takes long belongs into a channel. See
+//! [`CacheBuilder::on_removal`] for what it may rely on.
+//!
+//! ```
+//! # use std::path::PathBuf;
+//! use std::sync::mpsc;
+//! use fleeting::Cache;
+//!
+//! let (sender, unused) = mpsc::channel();
+//! let downloads: Cache<String, PathBuf> = Cache::builder()
+//!     .max_size(1)
+//!     .on_removal(move |_url, path, _cause| drop(sender.send(path)))
+//!     .build()?;
+//!
+//! downloads.insert("https://a.example".to_owned(), PathBuf::from("/tmp/1"));
+//! downloads.insert("https://b.example".to_owned(), PathBuf::from("/tmp/2"));
+//! // Elsewhere, files are deleted whose paths come out here.
+//! assert_eq!(unused.recv(), Ok(PathBuf::from("/tmp/1")));
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
 //!
 //! # Staying fresh
 //!
@@ -286,6 +312,8 @@
 //!     yields between them. What the caller asks for is another matter: [`clear`](Cache::clear) and
 //!     [`cleanup`](Cache::cleanup) do all of it.
 //! 13. Statistics are exact when nothing is running.
+//! 14. The [removal listener](CacheBuilder::on_removal) is told of each value that leaves exactly once, and of
+//!     those of one key in order. A panic in it is counted and goes no further.
 //!
 //! # Performance
 //!
@@ -365,6 +393,7 @@ mod freshness;
 mod hash;
 mod iter;
 pub mod key;
+mod listener;
 mod options;
 mod panic;
 mod policy;
@@ -384,6 +413,7 @@ pub use compute::error::ComputeError;
 pub use entry::Entry;
 pub use hash::DefaultHashBuilder;
 pub use hashbrown::Equivalent;
+pub use listener::RemovalCause;
 pub use policy::Policy;
 pub use stats::Stats;
 

@@ -9,7 +9,7 @@ use crate::engine::Engine;
 use crate::expiry::Ttl;
 use crate::key::Source;
 use crate::options::Options;
-use crate::store::{Item, KeyHash, Leftovers, Version};
+use crate::store::{Item, KeyHash, Version};
 
 /// One call: tries until nobody else has written meanwhile.
 pub(crate) struct Update<F, V> {
@@ -52,7 +52,7 @@ where
         P: Source<K, Lookup: Hash>,
     {
         let hash = engine.hash(key.lookup());
-        let needs_key = engine.rules.need_key(None);
+        let needs_key = engine.rules.need_key(None) || engine.store.has_listener();
         let mut key = if needs_key { Key::Owned(key.into_key()) } else { Key::Given(key) };
         loop {
             let attempt = match &key {
@@ -84,7 +84,7 @@ where
         Q: Equivalent<K> + ?Sized,
     {
         let store = &engine.store;
-        let mut removed = Leftovers::new();
+        let mut removed = store.leftovers();
         let (present, version) = store.peek(hash, key).unzip();
         let Some(value) = (self.make)(present) else {
             let is_gone = match version {
@@ -134,7 +134,7 @@ where
     S: BuildHasher,
     Q: Equivalent<K> + ?Sized,
 {
-    let mut removed = Leftovers::new();
+    let mut removed = engine.store.leftovers();
     let lease = engine.rules.lease_of_any(own);
     let stored = engine.store.replace_version(hash, key, version, value, lease, &mut removed);
     stored.map(|alarm| engine.written(alarm)).is_ok()
@@ -155,7 +155,7 @@ where
     V: Clone,
     S: BuildHasher,
 {
-    let mut removed = Leftovers::new();
+    let mut removed = engine.store.leftovers();
     let lease = engine.rules.lease(&key, &value, own);
     let mut item = Item::new(hash, key, value);
     match engine.store.insert_over(&mut item, version, lease, &mut removed) {

@@ -295,7 +295,7 @@ where
         let background = host.open_background();
         let terms = host.terms(&self.options, store.clock());
         let is_detached = self.options.is_detached();
-        let (mut leader, mut removed) = (None, Leftovers::new());
+        let (mut leader, mut removed) = (None, store.leftovers());
         self.lead(hash, Wanted::Newer(version), terms, &mut leader, &mut removed);
         match (leader, background) {
             (Some(leader), Some(background)) => {
@@ -328,7 +328,7 @@ where
         let Parts { store, host, .. } = self.parts;
         let terms = host.terms(&self.options, store.clock());
         let is_detached = self.options.is_detached();
-        let (mut leader, mut removed) = (None, Leftovers::new());
+        let (mut leader, mut removed) = (None, store.leftovers());
         match self.lead(hash, wanted, terms, &mut leader, &mut removed) {
             Begun::Leads => {
                 self.count_miss();

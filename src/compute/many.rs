@@ -15,7 +15,7 @@ use hashbrown::hash_table::Entry as Place;
 
 use crate::options::Options;
 use crate::reads::{Read, Reads};
-use crate::store::{Begun, Failure, KeyHash, Leftovers, Look, Request, Version, Wanted, Watch};
+use crate::store::{Begun, Failure, KeyHash, Look, Request, Version, Wanted, Watch};
 use crate::sync::{Arc, Weak};
 
 use super::call::{Count, Parts};
@@ -270,7 +270,7 @@ where
         let (terms, ground) = (self.terms(), Arc::downgrade(ground));
         let mut leader = Leader::of_many(Weak::<G>::clone(&ground), terms);
         let watch = store.watch_removals();
-        let (mut own, mut removed) = (Vec::with_capacity(keys.len()), Leftovers::new());
+        let (mut own, mut removed) = (Vec::with_capacity(keys.len()), store.leftovers());
         for mut missing in keys {
             let wanted = match missing {
                 Missing { served: Some(_), version: Some(version), .. } => Wanted::Newer(version),

@@ -3,21 +3,31 @@
 use std::any::Any;
 use std::mem::{ManuallyDrop, needs_drop, take};
 
+use crate::listener::RemovalCause;
 use crate::panic::Postponed;
 use crate::sync::Arc;
+
+use super::notices::Notices;
 
 /// The error of a compute that failed, which the store hands out again for a while.
 pub(crate) type Failure = Arc<dyn Any + Send + Sync>;
 
 /// Removed entries, spare keys and errors. Their destructors are the user's code, which runs under no lock.
 ///
-/// If some of them panic, the others are dropped all the same, and then the first panic goes on.
-pub(crate) struct Leftovers<K, V> {
+/// If some of them panic, the others are dropped all the same, and then the first panic goes on. Where
+/// there is a listener, entries go into its queue, and it is told when the rest is dropped.
+pub(crate) struct Leftovers<'a, K, V> {
     /// The common case, one of each, needs no allocation.
     entry: Option<(K, V)>,
     key: Option<K>,
     /// Dropped by hand, where it is rare that there is anything to do.
-    more: ManuallyDrop<Option<Box<More<K, V>>>>,
+    rare: ManuallyDrop<Option<Rare<'a, K, V>>>,
+}
+
+/// What most operations do without.
+struct Rare<'a, K, V> {
+    listener: Option<&'a Notices<K, V>>,
+    more: Option<Box<More<K, V>>>,
 }
 
 struct More<K, V> {
@@ -27,23 +37,44 @@ struct More<K, V> {
     failures: Vec<Failure>,
 }
 
-impl<K, V> Leftovers<K, V> {
+impl<'a, K, V> Leftovers<'a, K, V> {
     /// Whether anything happens when entries are dropped. If not, they need not be kept.
     const MATTER: bool = needs_drop::<K>() || needs_drop::<V>();
 
+    /// For where there is no listener.
     #[inline]
     pub(crate) const fn new() -> Self {
-        Self { entry: None, key: None, more: ManuallyDrop::new(None) }
+        Self { entry: None, key: None, rare: ManuallyDrop::new(None) }
     }
 
     #[inline]
-    pub(super) fn entry(&mut self, key: K, value: V) {
-        if !Self::MATTER {
-            return;
+    pub(super) fn told(notices: &'a Notices<K, V>) -> Self {
+        let rare = Rare { listener: Some(notices), more: None };
+        Self { entry: None, key: None, rare: ManuallyDrop::new(Some(rare)) }
+    }
+
+    /// Whether there is a listener, which gets what leaves.
+    #[inline]
+    pub(super) fn are_told(&self) -> bool {
+        self.rare.as_ref().is_some_and(|rare| rare.listener.is_some())
+    }
+
+    /// Leaves an entry that was in the shard until now.
+    #[inline]
+    pub(super) fn entry(&mut self, key: K, value: V, cause: RemovalCause) {
+        if self.rare.is_some() || self.entry.is_some() {
+            self.another_entry(key, value, cause);
+        } else if Self::MATTER {
+            self.entry = Some((key, value));
         }
-        match self.entry {
-            None => self.entry = Some((key, value)),
-            Some(_) => self.more().entries.push((key, value)),
+    }
+
+    #[inline(never)]
+    fn another_entry(&mut self, key: K, value: V, cause: RemovalCause) {
+        if let Some(Rare { listener: Some(notices), .. }) = &*self.rare {
+            notices.push(key, value, cause);
+        } else if Self::MATTER {
+            self.more().entries.push((key, value));
         }
     }
 
@@ -58,6 +89,7 @@ impl<K, V> Leftovers<K, V> {
         }
     }
 
+    /// Leaves a value that no listener is told of.
     #[cold]
     pub(super) fn value(&mut self, value: V) {
         if Self::MATTER {
@@ -77,33 +109,39 @@ impl<K, V> Leftovers<K, V> {
             values: Vec::new(),
             failures: Vec::new(),
         };
-        self.more.get_or_insert_with(|| Box::new(new()))
+        let rare = self.rare.get_or_insert(Rare { listener: None, more: None });
+        rare.more.get_or_insert_with(|| Box::new(new()))
     }
 
+    /// Whether there is nothing to drop, and nobody to tell.
     #[inline]
     pub(crate) fn is_empty(&self) -> bool {
-        self.entry.is_none() && self.key.is_none() && self.more.is_none()
+        let is_rare = |rare: &Rare<K, V>| {
+            rare.more.is_some() || rare.listener.is_some_and(Notices::are_waiting)
+        };
+        self.entry.is_none() && self.key.is_none() && !self.rare.as_ref().is_some_and(is_rare)
     }
 
-    /// Drops what is held and keeps the room for more.
+    /// Drops what is held and keeps the room for more; tells the listener.
     pub(crate) fn clear(&mut self) {
         let mut postponed = Postponed::default();
         let key = take(&mut self.key);
         postponed.run(|| drop(key));
         drop_entries(take(&mut self.entry).into_iter(), &mut postponed);
-        if let Some(more) = &mut *self.more {
+        let Some(Rare { listener, more }) = &mut *self.rare else { return };
+        if let Some(more) = more {
             more.clear(&mut postponed);
+        }
+        if let Some(notices) = listener {
+            notices.deliver();
         }
     }
 
     #[cold]
     fn drop_all(&mut self) {
-        let more = take(&mut *self.more);
         let mut postponed = Postponed::default();
         postponed.run(|| self.clear());
-        if let Some(mut more) = more {
-            more.clear(&mut postponed);
-        }
+        postponed.run(|| drop(take(&mut *self.rare)));
     }
 }
 
@@ -116,10 +154,10 @@ impl<K, V> More<K, V> {
     }
 }
 
-impl<K, V> Drop for Leftovers<K, V> {
+impl<K, V> Drop for Leftovers<'_, K, V> {
     #[inline]
     fn drop(&mut self) {
-        if self.more.is_some() {
+        if self.rare.is_some() {
             self.drop_all();
         } else if Self::MATTER {
             self.clear();

@@ -13,6 +13,7 @@ mod flights;
 mod landing;
 mod leftovers;
 mod load;
+mod notices;
 mod policy;
 mod removals;
 mod resize;
@@ -42,6 +43,7 @@ use crate::chance;
 use crate::clock::{Clock, Reading, Tick};
 use crate::expiry::Ttl;
 use crate::freshness::Freshness;
+use crate::listener::Listener;
 use crate::panic::Postponed;
 use crate::policy::Policy;
 use crate::reads::{Read, Reads};
@@ -53,6 +55,7 @@ use bound::Bound;
 use entry::Entry;
 use flights::Found;
 use load::Load;
+use notices::Notices;
 use policy::Heed;
 use removals::Removals;
 use shard::Shard;
@@ -83,6 +86,8 @@ pub(crate) struct Store<K, V, F> {
     /// How long failures are remembered.
     error_ttl: Ttl,
     removals: Arc<Removals>,
+    /// What is still to be told, if anybody listens.
+    notices: Option<Box<Notices<K, V>>>,
 }
 
 /// What a store is built with.
@@ -131,7 +136,7 @@ pub(crate) enum Look<V, J> {
 
 impl<K, V, F> Store<K, V, F> {
     /// `None` if there is no memory for `initial_capacity` entries.
-    pub(crate) fn new(plan: &Plan, clock: Clock) -> Option<Self> {
+    pub(crate) fn new(plan: &Plan, clock: Clock, listener: Option<Listener<K, V>>) -> Option<Self> {
         let &Plan { max_size, max_weight, policy, initial_capacity, freshness, error_ttl, .. } =
             plan;
         let count = shard_count(max_size, max_weight);
@@ -146,6 +151,7 @@ impl<K, V, F> Store<K, V, F> {
         let removals = Arc::default();
         let heed = Heed::of(policy);
         let load = plan.is_weighed.then(|| Load::new(max_weight));
+        let notices = listener.map(|listener| Box::new(Notices::new(listener)));
         Some(Self {
             shards,
             reads,
@@ -157,6 +163,7 @@ impl<K, V, F> Store<K, V, F> {
             grace,
             error_ttl,
             removals,
+            notices,
         })
     }
 
@@ -183,6 +190,7 @@ impl<K, V, F> Store<K, V, F> {
         for slot in &self.shards {
             stats.add(&slot.0.read().stats);
         }
+        stats.listener_panics = self.notices.as_ref().map_or(0, |notices| notices.panics());
         stats
     }
 
@@ -191,6 +199,19 @@ impl<K, V, F> Store<K, V, F> {
             slot.0.write().stats = Stats::default();
         }
         self.reads.reset();
+        self.notices.iter().for_each(|notices| notices.reset_panics());
+    }
+
+    /// For what an operation removes.
+    #[inline]
+    pub(crate) fn leftovers(&self) -> Leftovers<'_, K, V> {
+        self.notices.as_deref().map_or(Leftovers::new(), Leftovers::told)
+    }
+
+    /// Whether somebody is told of what leaves, which takes an owned key.
+    #[inline]
+    pub(crate) fn has_listener(&self) -> bool {
+        self.notices.is_some()
     }
 
     /// Removes everything.
@@ -198,9 +219,12 @@ impl<K, V, F> Store<K, V, F> {
         let clear = |slot: &Slot<K, V, F>| {
             let mut shard = slot.0.write();
             self.removals.note();
-            let spent = shard.clear();
+            let mut spent = shard.clear();
             // Under the lock: a bound may begin, and counts what is there.
             self.settle(&mut shard, spent.len());
+            if let Some(notices) = &self.notices {
+                notices.push_all(spent.take_table(), self.clock.now());
+            }
             spent
         };
         // Dropped when all shards are empty: a destructor may panic.
@@ -209,6 +233,7 @@ impl<K, V, F> Store<K, V, F> {
         for spent in &mut spent {
             spent.drop_contents(&mut postponed);
         }
+        drop(self.leftovers());
     }
 
     /// Watches for removals from now on.
@@ -234,7 +259,7 @@ impl<K, V, F> Store<K, V, F> {
     #[cold]
     #[inline(never)]
     fn remove_expired<Q: Equivalent<K> + ?Sized>(&self, hash: KeyHash, key: &Q) {
-        let mut removed = Leftovers::new();
+        let mut removed = self.leftovers();
         let mut shard = self.shard(hash).write();
         let now = self.clock.exact_reading();
         let count = usize::from(shard.remove_expired(hash, key, &now, &mut removed));
@@ -451,8 +476,12 @@ impl<K, V: Clone, F> Store<K, V, F> {
 
 impl<K, V, F> Drop for Store<K, V, F> {
     fn drop(&mut self) {
+        // Nobody is told: the values have not left a cache, it has gone with them.
+        let notices = self.notices.take();
+        let mut postponed = Postponed::default();
         // The tables would stop dropping at the first destructor that panics.
-        self.clear();
+        postponed.run(|| self.clear());
+        postponed.run(|| drop(notices));
     }
 }
 
@@ -484,6 +513,7 @@ impl<K, V, F> Store<K, V, F> {
         let held: usize = self.shards.iter().map(|slot| slot.0.read().len()).sum();
         assert_eq!(self.len(), held, "the size is the sum of the shards");
         assert!(self.max_size().is_none_or(|max_size| held <= max_size), "the bound holds");
+        self.notices.iter().for_each(|notices| notices.validate());
         let (mut flights, mut weight) = (0, 0);
         for slot in &self.shards {
             let (of_shard, heavy) = slot.0.read().validate();

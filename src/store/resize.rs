@@ -12,7 +12,7 @@ impl<K, V, F> Store<K, V, F> {
     pub(crate) fn set_max_size(&self, max_size: usize) {
         let change = self.bound.change(max_size).unwrap_or_else(|| self.begin_bound(max_size));
         let mut postponed = Postponed::default();
-        let mut removed = Leftovers::new();
+        let mut removed = self.leftovers();
         // Also where nothing is too much: who holds a shard's lock may have read the old limit.
         loop {
             let evicted = (0..self.shards.len()).map(|index| {

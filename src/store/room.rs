@@ -3,10 +3,11 @@
 use hashbrown::Equivalent;
 
 use crate::clock::{Reading, Tick};
+use crate::listener::RemovalCause;
 
 use super::arrivals::Token;
 use super::bound::Place;
-use super::entry::{Item, Stamp};
+use super::entry::{Entry, Item, Stamp};
 use super::leftovers::Leftovers;
 use super::load::Load;
 use super::shard::{Lack, Old, Put, Shard};
@@ -296,13 +297,20 @@ impl<K, V, F> Store<K, V, F> {
     {
         let present = shard.remove(item.hash, item.key());
         self.settle(shard, usize::from(present.is_some()));
+        let Some(Entry { key, value, deadline, .. }) = present else {
+            shard.turn_away(item, removed);
+            return Put::Stored;
+        };
+        let was_fresh = !now.has_passed(deadline);
+        let old = if was_fresh && !removed.are_told() {
+            removed.key(key);
+            Some(value)
+        } else {
+            let cause = if was_fresh { RemovalCause::Replaced } else { RemovalCause::Expired };
+            removed.entry(key, value, cause);
+            None
+        };
         shard.turn_away(item, removed);
-        let Some(present) = present else { return Put::Stored };
-        removed.key(present.key);
-        if now.has_passed(present.deadline) {
-            removed.value(present.value);
-            return Put::Replaced(Old(None));
-        }
-        Put::Replaced(Old(Some(present.value)))
+        Put::Replaced(Old(old))
     }
 }

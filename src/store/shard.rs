@@ -8,6 +8,7 @@ use hashbrown::hash_table::Entry as TableEntry;
 use hashbrown::{Equivalent, HashTable};
 
 use crate::clock::{Reading, Tick};
+use crate::listener::RemovalCause;
 use crate::panic::Postponed;
 use crate::policy::Policy;
 use crate::stats::Stats;
@@ -53,7 +54,8 @@ pub(super) enum Lack {
     Here,
 }
 
-/// The value that another was stored in place of; `None` if it was past its deadline.
+/// The value that another was stored in place of; `None` if it was past its deadline, or left to the
+/// listener.
 pub(super) struct Old<V>(pub(super) Option<V>);
 
 impl<V> Put<V> {
@@ -108,11 +110,16 @@ impl<K, V, F> Spent<K, V, F> {
         self.table.len()
     }
 
+    /// The entries, to be told of.
+    pub(super) fn take_table(&mut self) -> HashTable<Entry<K, V>> {
+        mem::take(&mut self.table)
+    }
+
     /// Drops every key, value and failure, also when some of them panic.
     pub(super) fn drop_contents(&mut self, postponed: &mut Postponed) {
         self.flights.drop_contents(postponed);
         if needs_drop::<K>() || needs_drop::<V>() {
-            let entries = mem::take(&mut self.table).into_iter();
+            let entries = self.take_table().into_iter();
             drop_entries(entries.map(|entry| (entry.key, entry.value)), postponed);
         }
     }
@@ -209,7 +216,7 @@ impl<K, V, F> Shard<K, V, F> {
     }
 
     /// Overwrites a value in its place, and returns it if it was fresh. If there is none, leaves the new
-    /// one to the caller.
+    /// one to the caller. Not where there is a listener, which is to get a key.
     #[inline]
     pub(super) fn replace<Q: Equivalent<K> + ?Sized>(
         &mut self,
@@ -220,6 +227,21 @@ impl<K, V, F> Shard<K, V, F> {
         now: &Reading<'_>,
         removed: &mut Leftovers<K, V>,
     ) -> Option<Old<V>> {
+        let (old, was_fresh) = self.exchange(hash, key, value, stamp, now)?;
+        Some(kept(old, was_fresh, removed))
+    }
+
+    /// Overwrites a value in its place, and returns it, and whether it was fresh. If there is none, leaves
+    /// the new one to the caller.
+    #[inline]
+    fn exchange<Q: Equivalent<K> + ?Sized>(
+        &mut self,
+        hash: KeyHash,
+        key: &Q,
+        value: &mut Option<V>,
+        stamp: Stamp,
+        now: &Reading<'_>,
+    ) -> Option<(V, bool)> {
         let (digest, grace) = (hash.digest(), self.grace);
         let entry = self.table.find_mut(digest.spread(), |entry| key.equivalent(&entry.key));
         let entry = entry.filter(|entry| !now.has_passed(entry.lapse(grace)))?;
@@ -231,7 +253,7 @@ impl<K, V, F> Shard<K, V, F> {
         self.roster.promote(entry.token);
         let was_fresh = grace == 0 || !now.has_passed(entry.deadline);
         let old = entry.overwrite(value, stamp.deadline, version, grace, &mut self.roster);
-        Some(kept(old, was_fresh, removed))
+        Some((old, was_fresh))
     }
 
     /// Lets a fresh value live until another moment; false if there is none.
@@ -263,11 +285,14 @@ impl<K, V, F> Shard<K, V, F> {
     where
         K: Eq,
     {
-        if self.table.len() == self.table.capacity() {
+        let is_full = self.table.len() == self.table.capacity();
+        if is_full || removed.are_told() {
             if let Some(old) = self.replace_item(item, stamp, now, removed) {
                 return Put::Replaced(old);
             }
-            self.renew_table();
+            if is_full {
+                self.renew_table();
+            }
         }
         let (digest, Stamp { deadline, cost, weight }) = (item.hash.digest(), stamp);
         let roster = &mut self.roster;
@@ -292,7 +317,7 @@ impl<K, V, F> Shard<K, V, F> {
                 let (expired, vacancy) = found.remove();
                 roster.leave(expired.token);
                 self.weights.leave(expired.token);
-                removed.entry(expired.key, expired.value);
+                removed.entry(expired.key, expired.value, RemovalCause::Expired);
                 self.stats.expirations += 1;
                 (vacancy, None)
             }
@@ -326,9 +351,12 @@ impl<K, V, F> Shard<K, V, F> {
         Put::Stored
     }
 
-    /// Overwrites a fresh value, in a table that has no room for another.
+    /// Overwrites a value in its place, and returns it if it was fresh and no listener gets it. If there is
+    /// none, leaves the item to the caller.
+    ///
+    /// A value that is replaced with a listener is replaced here, where the spare key is.
     #[cold]
-    fn replace_item(
+    pub(super) fn replace_item(
         &mut self,
         item: &mut Item<K, V>,
         stamp: Stamp,
@@ -339,9 +367,15 @@ impl<K, V, F> Shard<K, V, F> {
         K: Eq,
     {
         let Item { hash, key, value } = item;
-        let old = self.replace(*hash, key.as_ref()?, value, stamp, now, removed)?;
-        removed.key(key.take()?);
-        Some(old)
+        let (old, was_fresh) = self.exchange(*hash, key.as_ref()?, value, stamp, now)?;
+        let key = key.take()?;
+        if removed.are_told() {
+            let cause = if was_fresh { RemovalCause::Replaced } else { RemovalCause::Expired };
+            removed.entry(key, old, cause);
+            return Some(Old(None));
+        }
+        removed.key(key);
+        Some(kept(old, was_fresh, removed))
     }
 
     /// Makes the table as new. Removals leave marks behind that take up its room; where they are much
@@ -375,7 +409,7 @@ impl<K, V, F> Shard<K, V, F> {
         self.stats.inserts += 1;
         self.stats.expirations += 1;
         let (key, value) = item.take();
-        removed.entry(key, value);
+        removed.entry(key, value, RemovalCause::Expired);
         Put::Stored
     }
 
@@ -384,7 +418,7 @@ impl<K, V, F> Shard<K, V, F> {
         self.stats.inserts += 1;
         self.stats.evictions += 1;
         let (key, value) = item.take();
-        removed.entry(key, value);
+        removed.entry(key, value, RemovalCause::Evicted);
     }
 
     #[inline]
@@ -453,7 +487,8 @@ impl<K, V, F> Shard<K, V, F> {
     fn evict(&mut self, victim: Token, now: &Reading<'_>, removed: &mut Leftovers<K, V>) {
         let entry = self.take(victim);
         let has_expired = self.is_over(&entry, now);
-        removed.entry(entry.key, entry.value);
+        let cause = if has_expired { RemovalCause::Expired } else { RemovalCause::Evicted };
+        removed.entry(entry.key, entry.value, cause);
         self.stats.evictions += u64::from(!has_expired);
         self.stats.expirations += u64::from(has_expired);
     }
@@ -508,7 +543,7 @@ impl<K, V, F> Shard<K, V, F> {
 
     pub(super) fn expire(&mut self, token: Token, removed: &mut Leftovers<K, V>) {
         let entry = self.take(token);
-        removed.entry(entry.key, entry.value);
+        removed.entry(entry.key, entry.value, RemovalCause::Expired);
         self.stats.expirations += 1;
     }
 

@@ -4,16 +4,18 @@ use hashbrown::Equivalent;
 
 use crate::clock::{Reading, Tick};
 use crate::expiry::Ttl;
+use crate::listener::RemovalCause;
 use crate::rules::Lease;
 
-use super::entry::{Item, Stamp, Version};
+use super::entry::{Entry, Item, Stamp, Version};
 use super::leftovers::Leftovers;
 use super::removals::Watch;
 use super::shard::{Old, Put, Shard};
 use super::{Handle, KeyHash, Store};
 
 impl<K: Eq, V, F> Store<K, V, F> {
-    /// Stores a value. Returns the fresh one it replaced, and when the sweeper is needed.
+    /// Stores a value. Returns the fresh one it replaced, unless a listener gets that; and when the sweeper
+    /// is needed.
     #[inline]
     pub(crate) fn insert(
         &self,
@@ -29,7 +31,26 @@ impl<K: Eq, V, F> Store<K, V, F> {
         {
             return stored;
         }
-        self.insert_with_room(&mut item, lease, removed)
+        self.insert_with_room(&mut item, lease, removed, |_, _, _| None)
+    }
+
+    /// The same for where a listener gets the value that was replaced: returns a copy of it.
+    #[cold]
+    pub(crate) fn insert_told(
+        &self,
+        hash: KeyHash,
+        key: K,
+        value: V,
+        lease: Lease,
+        removed: &mut Leftovers<K, V>,
+    ) -> (Option<V>, Tick)
+    where
+        V: Clone,
+    {
+        let mut item = Item::new(hash, key, value);
+        self.insert_with_room(&mut item, lease, removed, |shard, item, now| {
+            shard.copy_of(hash, item.key(), now)
+        })
     }
 
     /// Stores a value that has no weight, if there is a place for it in its shard. Mostly there is.
@@ -52,25 +73,29 @@ impl<K: Eq, V, F> Store<K, V, F> {
         }
     }
 
-    /// Stores a value, and makes room for it.
+    /// Stores a value, and makes room for it. Returns what it replaced, or the copy of that.
     #[cold]
     fn insert_with_room(
         &self,
         item: &mut Item<K, V>,
         lease: Lease,
         removed: &mut Leftovers<K, V>,
+        copy: impl Fn(&Shard<K, V, F>, &Item<K, V>, &Reading<'_>) -> Option<V>,
     ) -> (Option<V>, Tick) {
         let (hash, Lease { ttl, weight }, mut room) = (item.hash, lease, self.room());
         loop {
+            // Declared first, so dropped last: under no lock.
+            let copied;
             let mut shard = self.shard(hash).write();
-            let now = self.reading_for(&shard, ttl);
+            let now = self.reading_to_tell(&shard, ttl, removed);
+            copied = copy(&shard, item, &now);
             let deadline = ttl.deadline(now.tick());
             self.tidy(&mut shard, now.tick(), removed);
             shard.flights.fence(hash, item.key(), removed);
             let stamp = Stamp::new(deadline, weight);
             let lack = match self.put(&mut shard, item, stamp, &now, &mut room, removed) {
                 Put::Stored => return (None, self.lapse(deadline)),
-                Put::Replaced(Old(old)) => return (old, self.lapse(deadline)),
+                Put::Replaced(Old(old)) => return (old.or(copied), self.lapse(deadline)),
                 Put::Lacking(lack) => lack,
             };
             drop(shard);
@@ -78,8 +103,19 @@ impl<K: Eq, V, F> Store<K, V, F> {
         }
     }
 
+    /// The time for a write of something that lives for `ttl`: exact where a listener is told why what is
+    /// there leaves.
+    fn reading_to_tell(
+        &self,
+        shard: &Shard<K, V, F>,
+        ttl: Ttl,
+        removed: &Leftovers<K, V>,
+    ) -> Reading<'_> {
+        if removed.are_told() { self.clock.exact_reading() } else { self.reading_for(shard, ttl) }
+    }
+
     /// Overwrites a value, and returns it if it was fresh. If there is none, gives the new one back. Not
-    /// where entries have weights.
+    /// where entries have weights, or where there is a listener, which is to get a key.
     pub(crate) fn overwrite<Q: Equivalent<K> + ?Sized>(
         &self,
         hash: KeyHash,
@@ -207,7 +243,7 @@ impl<K: Eq, V, F> Store<K, V, F> {
         self.remove_if_expired(&mut shard, hash, key, &now, removed);
         if let Some(entry) = shard.remove(hash, key) {
             self.settle(&mut shard, 1);
-            removed.entry(entry.key, entry.value);
+            removed.entry(entry.key, entry.value, RemovalCause::Expired);
         }
         true
     }
@@ -230,7 +266,7 @@ impl<K: Eq, V, F> Store<K, V, F> {
     }
 
     /// Stores a value in place of that of this version, if it is still there and fresh. Else gives the new
-    /// one back. Not where entries have weights.
+    /// one back. Not where entries have weights, or where there is a listener, which is to get a key.
     pub(crate) fn replace_version<Q: Equivalent<K> + ?Sized>(
         &self,
         hash: KeyHash,
@@ -260,9 +296,15 @@ impl<K: Eq, V, F> Store<K, V, F> {
         hash: KeyHash,
         key: &Q,
         removed: &mut Leftovers<K, V>,
-    ) -> Option<(K, V)> {
+    ) -> Option<V>
+    where
+        V: Clone,
+    {
+        let is_told = removed.are_told();
+        // Dropped under no lock.
+        let mut copy = None;
         let mut shard = self.shard(hash).write();
-        let now = self.reading_for(&shard, Ttl::ENDLESS);
+        let now = self.reading_to_tell(&shard, Ttl::ENDLESS, removed);
         self.removals.note();
         self.tidy(&mut shard, now.tick(), removed);
         shard.flights.fence(hash, key, removed);
@@ -270,13 +312,21 @@ impl<K: Eq, V, F> Store<K, V, F> {
             self.settle(&mut shard, 1);
             return None;
         }
-        let entry = shard.remove(hash, key)?;
+        if is_told {
+            copy = shard.copy_of(hash, key, &now);
+        }
+        let Entry { key, value, deadline, .. } = shard.remove(hash, key)?;
         self.settle(&mut shard, 1);
-        if now.has_passed(entry.deadline) {
-            removed.entry(entry.key, entry.value);
+        if now.has_passed(deadline) {
+            removed.entry(key, value, RemovalCause::Expired);
             return None;
         }
-        Some((entry.key, entry.value))
+        if is_told {
+            removed.entry(key, value, RemovalCause::Removed);
+            return copy;
+        }
+        removed.key(key);
+        Some(value)
     }
 
     /// Removes the entry if it still holds the value of this version. Tells whether it was fresh.
@@ -286,7 +336,7 @@ impl<K: Eq, V, F> Store<K, V, F> {
         key: &Q,
         version: Version,
         removed: &mut Leftovers<K, V>,
-    ) -> Option<(K, V, bool)> {
+    ) -> Option<bool> {
         let mut shard = self.shard(hash).write();
         let now = self.reading_for(&shard, Ttl::ENDLESS);
         self.removals.note();
@@ -297,6 +347,24 @@ impl<K: Eq, V, F> Store<K, V, F> {
         let entry = shard.remove(hash, key)?;
         self.settle(&mut shard, 1);
         let is_fresh = !now.has_passed(entry.deadline);
-        Some((entry.key, entry.value, is_fresh))
+        let cause = if is_fresh { RemovalCause::Removed } else { RemovalCause::Expired };
+        removed.entry(entry.key, entry.value, cause);
+        Some(is_fresh)
+    }
+}
+
+impl<K, V, F> Shard<K, V, F> {
+    /// A copy of the fresh value, for the caller who takes its place where a listener gets the value. If
+    /// the user's `clone` panics, nothing has happened yet.
+    fn copy_of<Q: Equivalent<K> + ?Sized>(
+        &self,
+        hash: KeyHash,
+        key: &Q,
+        now: &Reading<'_>,
+    ) -> Option<V>
+    where
+        V: Clone,
+    {
+        self.find_fresh(hash, key, now).map(|entry| entry.value.clone())
     }
 }

@@ -59,6 +59,10 @@ mod refreshes;
 mod refreshes_cancelled;
 #[cfg(feature = "test-util")]
 mod refreshes_written_over;
+#[cfg(feature = "test-util")]
+mod removals;
+#[cfg(feature = "test-util")]
+mod removals_hostile;
 mod runtimes;
 mod settings;
 #[cfg(feature = "test-util")]

@@ -10,7 +10,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use fleeting::runtime::{Runtime, Spawner, Task, Timer};
-use fleeting::{BuildError, Cache, CacheBuilder, ComputeError, DefaultHashBuilder, Entry, Stats};
+use fleeting::{
+    BuildError, Cache, CacheBuilder, ComputeError, DefaultHashBuilder, Entry, RemovalCause, Stats,
+};
 use static_assertions::{assert_impl_all, assert_not_impl_any, assert_obj_safe};
 
 /// A key, or a value, that is no more than it must be.
@@ -28,6 +30,7 @@ assert_impl_all!(CacheBuilder<Rc<()>, Cell<u8>>: Debug, Send, Sync, Unpin);
 assert_impl_all!(BuildError: Clone, Debug, Display, Error, PartialEq, Eq, Send, Sync, Unpin);
 assert_impl_all!(BuildError: UnwindSafe, RefUnwindSafe);
 assert_impl_all!(Stats: Clone, Debug, Default, PartialEq, Eq, Send, Sync, Unpin);
+assert_impl_all!(RemovalCause: Clone, Copy, Debug, PartialEq, Eq, std::hash::Hash, Send, Sync);
 assert_impl_all!(Stats: UnwindSafe, RefUnwindSafe);
 assert_impl_all!(DefaultHashBuilder: Clone, Debug, Default, Send, Sync, Unpin);
 assert_impl_all!(Entry<'static, String, Value>: Debug, Send, Unpin);
