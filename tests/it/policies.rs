@@ -1,6 +1,7 @@
 //! Policies: who makes way, against naive models of the papers' algorithms.
 
 use std::collections::VecDeque;
+use std::hash::{BuildHasherDefault, DefaultHasher};
 use std::thread;
 use std::time::Duration;
 
@@ -147,8 +148,10 @@ fn requests(seed: u64) -> impl Iterator<Item = u64> {
 
 /// How often the cache and the model differ over whether a key is there, and how often it is.
 fn differences(policy: Policy, size: usize, seed: u64) -> (usize, usize) {
-    let cache: Cache<u64, u64> =
-        Cache::builder().max_size(size).policy(policy).build().expect("valid settings");
+    // The same in each run: which strangers are taken for ghosts depends on it.
+    let hasher = BuildHasherDefault::<DefaultHasher>::default();
+    let builder = Cache::builder().max_size(size).policy(policy).hasher(hasher);
+    let cache = builder.build().expect("valid settings");
     let mut model = naive(policy, size);
     let (mut differences, mut hits) = (0, 0);
     for key in requests(seed) {
