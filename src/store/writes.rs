@@ -281,8 +281,19 @@ impl<K: Eq, V, F> Store<K, V, F> {
         shard.put(item, stamp, now, place, removed)
     }
 
-    /// Removes the entry and returns its value, if it is fresh; a copy, where a listener gets the value.
+    /// Removes the entry and returns it, if it is fresh. Not where there is a listener.
     pub(crate) fn remove<Q: Equivalent<K> + ?Sized>(
+        &self,
+        hash: KeyHash,
+        key: &Q,
+        removed: &mut Leftovers<K, V>,
+    ) -> Option<(K, V)> {
+        let read = |shard: &_| self.reading_for(shard, Ttl::ENDLESS);
+        self.remove_at(hash, key, read, removed, |entry, _| (entry.key, entry.value))
+    }
+
+    /// Removes the entry, which the listener gets, and returns a copy of its value, if it is fresh.
+    pub(crate) fn remove_told<Q: Equivalent<K> + ?Sized>(
         &self,
         hash: KeyHash,
         key: &Q,
@@ -291,15 +302,30 @@ impl<K: Eq, V, F> Store<K, V, F> {
     where
         V: Clone,
     {
-        let is_told = removed.are_told();
-        // Dropped under no lock.
         let mut copy = None;
-        let mut shard = self.shard(hash).write();
-        let now = if is_told {
-            self.clock.exact_reading()
-        } else {
-            self.reading_for(&shard, Ttl::ENDLESS)
+        let read = |shard: &Shard<K, V, F>| {
+            let now = self.clock.exact_reading();
+            copy = shard.copy_of(hash, key, &now);
+            now
         };
+        self.remove_at(hash, key, read, removed, |entry, removed| {
+            removed.entry(entry.key, entry.value, RemovalCause::Removed);
+        })?;
+        copy
+    }
+
+    /// Removes the entry and hands it to `take` under the lock, if it is fresh at a time that is read there.
+    #[inline]
+    fn remove_at<'a, Q: Equivalent<K> + ?Sized, R>(
+        &'a self,
+        hash: KeyHash,
+        key: &Q,
+        read: impl FnOnce(&Shard<K, V, F>) -> Reading<'a>,
+        removed: &mut Leftovers<K, V>,
+        take: impl FnOnce(Entry<K, V>, &mut Leftovers<K, V>) -> R,
+    ) -> Option<R> {
+        let mut shard = self.shard(hash).write();
+        let now = read(&shard);
         self.removals.note();
         self.bound.release(shard.tidy(now.tick(), removed));
         shard.flights.fence(hash, key, removed);
@@ -307,21 +333,13 @@ impl<K: Eq, V, F> Store<K, V, F> {
             self.bound.release(1);
             return None;
         }
-        if is_told {
-            copy = shard.copy_of(hash, key, &now);
-        }
-        let Entry { key, value, deadline, .. } = shard.remove(hash, key)?;
+        let entry = shard.remove(hash, key)?;
         self.bound.release(1);
-        if now.has_passed(deadline) {
-            removed.entry(key, value, RemovalCause::Expired);
+        if now.has_passed(entry.deadline) {
+            removed.entry(entry.key, entry.value, RemovalCause::Expired);
             return None;
         }
-        if is_told {
-            removed.entry(key, value, RemovalCause::Removed);
-            return copy;
-        }
-        removed.key(key);
-        Some(value)
+        Some(take(entry, removed))
     }
 
     /// Removes the entry if it still holds the value of this version. Tells whether it was fresh.
