@@ -17,7 +17,7 @@ use crate::key::{Borrowed, Owned};
 use crate::panic::Postponed;
 use crate::scope::Scope;
 use crate::stats::Stats;
-use crate::store::{Copies, Position, Sweep};
+use crate::store::{Copies, Leftovers, Position, Sweep};
 use crate::sync::Arc;
 
 /// An asynchronous in-memory cache with time-to-live.
@@ -126,8 +126,12 @@ where
     /// A compute that is running for the key goes on for those who wait for it, but is not stored.
     pub fn remove<Q: Hash + Equivalent<K> + ?Sized>(&self, key: &Q) -> Option<V> {
         let hash = self.engine.hash(key);
-        let mut removed = self.engine.store.leftovers();
-        self.engine.store.remove(hash, key, &mut removed)
+        let store = &self.engine.store;
+        if store.has_listener() {
+            return store.remove_told(hash, key, &mut store.leftovers());
+        }
+        let (_, value) = store.remove(hash, key, &mut Leftovers::new())?;
+        Some(value)
     }
 
     /// Removes the entry and returns its value, if it is fresh and `condition` holds for it.

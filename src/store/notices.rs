@@ -130,6 +130,10 @@ impl<K, V> Notices<K, V> {
     }
 
     fn pop(&self) -> Option<Notice<K, V>> {
+        // Spares the lock; what is missed is found when the turn is over.
+        if !self.are_waiting() {
+            return None;
+        }
         let mut queue = self.queue.lock();
         let notice = queue.pop_front();
         self.queued.store(queue.len(), Ordering::Release);

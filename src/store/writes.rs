@@ -290,8 +290,19 @@ impl<K: Eq, V, F> Store<K, V, F> {
         value.map_or(Ok(self.lapse(deadline)), Err)
     }
 
-    /// Removes the entry and returns it, if it is fresh.
+    /// Removes the entry and returns it, if it is fresh. Not where there is a listener.
     pub(crate) fn remove<Q: Equivalent<K> + ?Sized>(
+        &self,
+        hash: KeyHash,
+        key: &Q,
+        removed: &mut Leftovers<K, V>,
+    ) -> Option<(K, V)> {
+        let read = |shard: &_| self.reading_for(shard, Ttl::ENDLESS);
+        self.remove_at(hash, key, read, removed, |entry, _| (entry.key, entry.value))
+    }
+
+    /// Removes the entry, which the listener gets, and returns a copy of its value, if it is fresh.
+    pub(crate) fn remove_told<Q: Equivalent<K> + ?Sized>(
         &self,
         hash: KeyHash,
         key: &Q,
@@ -300,11 +311,30 @@ impl<K: Eq, V, F> Store<K, V, F> {
     where
         V: Clone,
     {
-        let is_told = removed.are_told();
-        // Dropped under no lock.
         let mut copy = None;
+        let read = |shard: &Shard<K, V, F>| {
+            let now = self.clock.exact_reading();
+            copy = shard.copy_of(hash, key, &now);
+            now
+        };
+        self.remove_at(hash, key, read, removed, |entry, removed| {
+            removed.entry(entry.key, entry.value, RemovalCause::Removed);
+        })?;
+        copy
+    }
+
+    /// Removes the entry and hands it to `take` under the lock, if it is fresh at a time that is read there.
+    #[inline]
+    fn remove_at<'a, Q: Equivalent<K> + ?Sized, R>(
+        &'a self,
+        hash: KeyHash,
+        key: &Q,
+        read: impl FnOnce(&Shard<K, V, F>) -> Reading<'a>,
+        removed: &mut Leftovers<K, V>,
+        take: impl FnOnce(Entry<K, V>, &mut Leftovers<K, V>) -> R,
+    ) -> Option<R> {
         let mut shard = self.shard(hash).write();
-        let now = self.reading_to_tell(&shard, Ttl::ENDLESS, removed);
+        let now = read(&shard);
         self.removals.note();
         self.tidy(&mut shard, now.tick(), removed);
         shard.flights.fence(hash, key, removed);
@@ -312,21 +342,13 @@ impl<K: Eq, V, F> Store<K, V, F> {
             self.settle(&mut shard, 1);
             return None;
         }
-        if is_told {
-            copy = shard.copy_of(hash, key, &now);
-        }
-        let Entry { key, value, deadline, .. } = shard.remove(hash, key)?;
+        let entry = shard.remove(hash, key)?;
         self.settle(&mut shard, 1);
-        if now.has_passed(deadline) {
-            removed.entry(key, value, RemovalCause::Expired);
+        if now.has_passed(entry.deadline) {
+            removed.entry(entry.key, entry.value, RemovalCause::Expired);
             return None;
         }
-        if is_told {
-            removed.entry(key, value, RemovalCause::Removed);
-            return copy;
-        }
-        removed.key(key);
-        Some(value)
+        Some(take(entry, removed))
     }
 
     /// Removes the entry if it still holds the value of this version. Tells whether it was fresh.
