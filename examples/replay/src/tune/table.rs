@@ -1,0 +1,175 @@
+//! Table: a report for people.
+
+use std::fmt;
+
+use comfy_table::{CellAlignment, Table, presets};
+
+use crate::options::Ttl;
+use crate::table::{count, percent, size};
+
+use super::advice::{Advice, Rule};
+use super::grid::{Cell, Estimate, PARTS};
+use super::policy::PolicyChoice;
+use super::report::Report;
+
+impl fmt::Display for Report {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let about = if self.is_exact() { "" } else { "about " };
+        let (requests, keys) = (size(self.requests), size(self.distinct_keys));
+        writeln!(
+            formatter,
+            "{} ({}): {requests} requests, {about}{keys} keys",
+            self.source, self.format
+        )?;
+        if !self.cells.is_empty() {
+            writeln!(formatter, "{}\n{}", self.method(), self.table())?;
+        }
+        self.notes().iter().try_for_each(|note| writeln!(formatter, "{note}"))?;
+        self.advice.iter().try_for_each(|advice| advice.fmt(formatter))
+    }
+}
+
+impl Report {
+    /// How the figures came about.
+    fn method(&self) -> String {
+        if self.is_exact() {
+            return "hit rates, of a cache of the size in front of all requests".to_owned();
+        }
+        format!(
+            "hit rates, by {} keys sampled at {} ({} requests); ± is 95 % confidence, as {PARTS} \
+             samples of them differ",
+            size(self.sampled_keys),
+            percent(self.sampling_rate),
+            size(self.sampled_requests)
+        )
+    }
+
+    /// A row for each TTL and size, and a column for each policy.
+    fn table(&self) -> Table {
+        let mut table = Table::new();
+        table.load_preset(presets::UTF8_FULL_CONDENSED);
+        let policies = self.policies();
+        let titles = policies.iter().map(|policy| policy.title());
+        table.set_header(["TTL", "entries"].into_iter().chain(titles));
+        for (ttl, max_size) in self.rows() {
+            let estimate = |policy: &PolicyChoice| self.estimate(ttl, max_size, *policy);
+            let estimates = policies.iter().map(estimate);
+            table.add_row([ttl_name(ttl), size(max_size)].into_iter().chain(estimates));
+        }
+        for column in table.column_iter_mut().skip(1) {
+            column.set_cell_alignment(CellAlignment::Right);
+        }
+        table
+    }
+
+    pub(crate) fn policies(&self) -> Vec<PolicyChoice> {
+        distinct(self.cells.iter().map(|cell| cell.setting.policy))
+    }
+
+    pub(crate) fn ttls(&self) -> Vec<Ttl> {
+        distinct(self.cells.iter().map(|cell| cell.setting.ttl))
+    }
+
+    fn rows(&self) -> Vec<(Ttl, usize)> {
+        distinct(self.cells.iter().map(|cell| (cell.setting.ttl, cell.setting.max_size)))
+    }
+
+    /// What is known of a setting: nothing, perhaps, after an interruption.
+    fn estimate(&self, ttl: Ttl, max_size: usize, policy: PolicyChoice) -> String {
+        let is_meant = |cell: &&Cell| {
+            let setting = cell.setting;
+            (setting.ttl, setting.max_size, setting.policy) == (ttl, max_size, policy)
+        };
+        let cell = self.cells.iter().find(is_meant);
+        cell.map(|cell| self.show(cell.estimate)).unwrap_or_default()
+    }
+
+    fn show(&self, Estimate { hit_rate, error }: Estimate) -> String {
+        if self.is_exact() {
+            return percent(hit_rate);
+        }
+        format!("{:.1} ± {:.1} %", 100.0 * hit_rate, 100.0 * error)
+    }
+
+    /// What must be known to read the table.
+    fn notes(&self) -> Vec<String> {
+        let mut notes = Vec::new();
+        if self.skipped_lines > 0 {
+            let skipped = count(self.skipped_lines);
+            notes.push(format!("Left out: {skipped} lines that are no GET or HEAD request."));
+        }
+        if self.is_interrupted {
+            notes
+                .push("Interrupted: not all was simulated, and nothing is recommended.".to_owned());
+        } else if self.advice.is_none() {
+            notes.push("Nothing is recommended: no size hits.".to_owned());
+        }
+        notes
+    }
+}
+
+/// The items in their order, each once.
+fn distinct<T: PartialEq>(items: impl Iterator<Item = T>) -> Vec<T> {
+    let mut distinct = Vec::new();
+    for item in items {
+        if !distinct.contains(&item) {
+            distinct.push(item);
+        }
+    }
+    distinct
+}
+
+impl fmt::Display for Advice {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let hit_rate = percent(self.estimate.hit_rate);
+        writeln!(formatter, "Recommended, with a hit rate of {hit_rate}: {}.", self.rule)?;
+        if self.setting.ttl == Ttl::OfRequest {
+            writeln!(
+                formatter,
+                "Each value has its own TTL: by `expiry`, or `entry(key).ttl(..)`."
+            )?;
+        }
+        writeln!(formatter, "\n{}", self.builder)
+    }
+}
+
+impl fmt::Display for Rule {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let near = "within one point (or a tenth, if that is less) of the best";
+        match self {
+            Self::Target { hit_rate } => write!(
+                formatter,
+                "the shortest TTL, with it the smallest size, and there the simplest policy that \
+                 reaches {}",
+                percent(*hit_rate)
+            ),
+            Self::MissedTarget { hit_rate } => write!(
+                formatter,
+                "{} is out of reach; the shortest TTL, with it the smallest size, and there the \
+                 simplest policy {near}",
+                percent(*hit_rate)
+            ),
+            Self::MaxSize { entries } => write!(
+                formatter,
+                "the shortest TTL, with it the smallest size, and there the simplest policy {near} \
+                 up to {} entries",
+                size(*entries)
+            ),
+            Self::Knee { entries } => write!(
+                formatter,
+                "the shortest TTL {near}; with it the smallest size, and there the simplest policy \
+                 {near} up to the curve's knee, at {} entries",
+                size(*entries)
+            ),
+        }
+    }
+}
+
+/// A TTL as the options have it.
+pub(crate) fn ttl_name(ttl: Ttl) -> String {
+    match ttl {
+        Ttl::OfRequest => "trace".to_owned(),
+        Ttl::Fixed(None) => "never".to_owned(),
+        Ttl::Fixed(Some(ttl)) => humantime::format_duration(ttl).to_string(),
+    }
+}
