@@ -150,7 +150,7 @@ pub(crate) enum MaxSize {
 pub(crate) struct Share(f64);
 
 /// How long what is cached is fresh.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(crate) enum Ttl {
     /// As the trace says of each request.
     OfRequest,

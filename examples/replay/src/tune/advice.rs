@@ -8,10 +8,11 @@ use serde::Serialize;
 use crate::options::Ttl;
 
 use super::curve::Curve;
-use super::grid::{Cell, Estimate};
+use super::estimate::Estimate;
+use super::grid::Cell;
 use super::miniature::Setting;
 
-/// So much of the hit rate is given away for what is smaller or simpler: one point of a hundred,
+/// So much of the hit rate is given away for what is smaller or cheaper: one point of a hundred,
 /// and of a low hit rate a tenth.
 const POINT: f64 = 0.01;
 const TENTH: f64 = 0.1;
@@ -50,7 +51,7 @@ pub(crate) enum Rule {
 }
 
 impl Advice {
-    /// The shortest TTL, with it the smallest size, and there the simplest policy that will do.
+    /// The shortest TTL, with it the smallest size, and there the cheapest policy that will do.
     /// `None` if nothing hits.
     pub(crate) fn new(cells: &[Cell], wish: Wish) -> Option<Self> {
         let most = wish.max_size.unwrap_or(usize::MAX);

@@ -12,19 +12,14 @@ use crate::interrupt::Interrupt;
 use crate::options::Ttl;
 use crate::progress;
 
+use super::estimate::{Estimate, PARTS};
 use super::miniature::{Miniature, Setting};
 use super::options::Options;
 use super::refusal::Refusal;
 use super::sample::Sample;
 
-/// Into how many samples a sample is divided, to see how much they differ.
-pub(crate) const PARTS: u32 = 8;
-
-/// The 97.5th percentile of Student's t with one degree of freedom less than there are parts.
-const STUDENT: f64 = 2.365;
-
 /// Smaller miniatures say little of large caches: 16 entries for each of the parts.
-const LEAST_ENTRIES: u32 = 16 * PARTS;
+const LEAST_ENTRIES: usize = 16 * PARTS;
 
 /// What is tried of an access log, unless the options say.
 const TTLS: [Duration; 3] =
@@ -49,22 +44,13 @@ pub(crate) struct Cell {
     pub(crate) estimate: Estimate,
 }
 
-/// A hit rate, and how far from it the true one may be: 0 to 1.
-#[derive(Clone, Copy, Debug, PartialEq, Serialize)]
-pub(crate) struct Estimate {
-    pub(crate) hit_rate: f64,
-    pub(crate) error: f64,
-}
-
 impl Grid {
     /// What the options ask for, or else what suits the sample of a file.
     pub(crate) fn new(options: &Options, file: &str, sample: &Sample) -> Result<Self, Refusal> {
         let (ttls, sizes) = (ttls(options, file, sample)?, sizes(options, file, sample)?);
-        let mut policies = options.policies.clone();
-        policies.dedup();
         let mut settings = Vec::new();
         for ttl in ttls {
-            for &policy in &policies {
+            for policy in options.policies() {
                 settings.extend(sizes.iter().map(|&max_size| Setting { ttl, policy, max_size }));
             }
         }
@@ -106,45 +92,23 @@ impl Grid {
     }
 }
 
-/// The hit rate of a setting: of the sample as a whole, and how much its parts differ. `None` after
-/// an interruption.
+/// The hit rate of a setting; `None` after an interruption.
 fn estimate(
     setting: Setting,
     sample: &Sample,
     seed: u64,
     interrupt: &Interrupt,
 ) -> Result<Option<Estimate>, BuildError> {
-    let hit_rates = |parts| {
-        let miniature = Miniature::new(setting, sample.rate(), parts as usize, seed)?;
-        let misses = miniature.misses(sample, interrupt);
-        Ok(misses.map(|misses| -> Vec<_> {
-            misses.into_iter().map(|misses| hit_rate(misses, sample, parts)).collect()
-        }))
+    let misses = |parts| -> Result<_, BuildError> {
+        let miniature = Miniature::new(setting, sample.rate(), parts, seed)?;
+        Ok(miniature.misses(sample, interrupt))
     };
-    let Some(whole) = hit_rates(1)? else { return Ok(None) };
-    let hit_rate = whole[0].clamp(0.0, 1.0);
+    let Some(whole) = misses(1)? else { return Ok(None) };
     if sample.is_whole() {
-        return Ok(Some(Estimate { hit_rate, error: 0.0 }));
+        return Ok(Some(Estimate::exact(sample, whole[0])));
     }
-    let parts = hit_rates(PARTS)?;
-    Ok(parts.map(|parts| Estimate { hit_rate, error: error(&parts) }))
-}
-
-/// The share of hits, by what is known best: how many requests there are for a share of the keys on
-/// average. Where the sample has more of them or fewer, that is because a few keys are much asked
-/// for, and those are hits: the paper's SHARDS-adj.
-#[expect(clippy::cast_precision_loss, reason = "a share is rounded")]
-fn hit_rate(misses: u64, sample: &Sample, parts: u32) -> f64 {
-    let requests = sample.requests_in_source as f64 * sample.rate() / f64::from(parts);
-    1.0 - misses as f64 / requests
-}
-
-/// Half the interval that holds the mean of the parts with 95 % confidence.
-fn error(hit_rates: &[f64]) -> f64 {
-    let parts = f64::from(PARTS);
-    let mean = hit_rates.iter().sum::<f64>() / parts;
-    let variance = hit_rates.iter().map(|rate| (rate - mean).powi(2)).sum::<f64>() / (parts - 1.0);
-    STUDENT * (variance / parts).sqrt()
+    let parts = misses(PARTS)?;
+    Ok(parts.map(|parts| Estimate::of(sample, whole[0], &parts)))
 }
 
 /// The TTLs to try, the shortest first.
@@ -199,6 +163,7 @@ fn sizes(options: &Options, file: &str, sample: &Sample) -> Result<Vec<usize>, R
 
 /// The least size of which a sample can tell something.
 #[expect(
+    clippy::cast_precision_loss,
     clippy::cast_possible_truncation,
     clippy::cast_sign_loss,
     reason = "a sample has keys, and their share is not that small"
@@ -207,11 +172,11 @@ fn least_size(sample: &Sample) -> usize {
     if sample.is_whole() {
         return 1;
     }
-    (f64::from(LEAST_ENTRIES) / sample.rate()).ceil() as usize
+    (LEAST_ENTRIES as f64 / sample.rate()).ceil() as usize
 }
 
 fn check_keys(file: &str, sample: &Sample) -> Result<(), Refusal> {
-    let (keys, least) = (sample.distinct(), LEAST_ENTRIES as usize);
+    let (keys, least) = (sample.distinct(), LEAST_ENTRIES);
     if sample.is_whole() || keys >= least {
         return Ok(());
     }
@@ -249,13 +214,5 @@ mod tests {
         assert_eq!(sizes, [1, 1, 10, 100, 110, 21_000]);
         let sizes: Vec<_> = default_sizes(100_000).collect();
         assert_eq!((sizes.len(), sizes[0], sizes[15]), (16, 100_000, 100));
-    }
-
-    #[test]
-    fn the_error_is_that_of_the_mean() {
-        assert!(error(&[0.5; 8]) < 1e-9);
-        let rates = [0.4, 0.6, 0.4, 0.6, 0.4, 0.6, 0.4, 0.6];
-        let deviation = (8.0 * 0.01_f64 / 7.0).sqrt();
-        assert!((error(&rates) - 2.365 * deviation / 8.0_f64.sqrt()).abs() < 1e-12);
     }
 }

@@ -52,7 +52,7 @@ impl Miniature {
         let clock = VirtualClock::new();
         let max_size = scaled(setting.max_size, rate, parts);
         let cache = |_| {
-            let builder = setting.policy.set(Cache::builder().max_size(max_size));
+            let builder = Cache::builder().max_size(max_size).policy(setting.policy.into());
             let builder = match setting.ttl {
                 Ttl::Fixed(None) => builder,
                 Ttl::Fixed(Some(ttl)) => builder.ttl(ttl).runtime(clock.clone()),

@@ -11,6 +11,7 @@
 
 mod advice;
 mod curve;
+mod estimate;
 mod grid;
 mod miniature;
 mod options;
@@ -36,6 +37,7 @@ pub(crate) use refusal::Refusal;
 
 /// Reads the file, simulates caches, and recommends one.
 pub(crate) fn tune(options: &Options, interrupt: &Interrupt) -> Result<Report, Failure> {
+    options.plot.as_deref().map_or(Ok(()), Refusal::check_plot)?;
     let mut sample = SampleBuilder::new(options.rate(), options.sample, options.seed);
     let (path, limit) = (&options.file, options.request_limit());
     let source = trace::read_into(&mut sample, path, options.format, limit, interrupt)?;

@@ -6,6 +6,7 @@ use std::str::FromStr;
 use std::time::Duration;
 
 use clap::Args;
+use indexmap::IndexSet;
 
 use crate::options::{FormatChoice, MOST_REQUESTS, Share, Ttl};
 
@@ -17,13 +18,14 @@ use super::policy::PolicyChoice;
 /// The file is read once. Of a large one, only the requests for some of its keys are kept, picked
 /// by hash as in SHARDS (Waldspurger et al., FAST 2015), and caches that are smaller by the same
 /// share are driven over them, each request at its own time. The error that this brings is measured:
-/// the sampled keys are divided into 8 samples of their own, and what is shown after `±` is half
-/// the interval that holds the hit rate with 95 % confidence, if the 8 differ as Student's
-/// distribution says. It knows nothing of what all 8 have in common.
+/// the sampled keys are divided into 8 parts, and what is shown after `±` is the 95 % confidence by
+/// what these differ. It knows nothing of what all 8 have in common, and is too small where few keys
+/// get most requests: what is in no part is not seen.
 ///
 /// What is recommended: the shortest TTL within one point of the best hit rate; with it, up to
-/// --max-size, the smallest size within one point of the best; there, the simplest policy that is:
-/// the first of those that --policies names. Without --max-size the bound is the knee of the curve:
+/// --max-size, the smallest size within one point of the best; there, the cheapest policy that is:
+/// the first of those that --policies names. A tenth of a low hit rate is less than a point, and
+/// counts instead. Without --max-size the bound is the knee of the curve:
 /// the point that is furthest above the straight line from no cache to the largest. With --target,
 /// the goal is that hit rate instead.
 #[derive(Args, Debug)]
@@ -47,9 +49,9 @@ pub(crate) struct Options {
     #[arg(long, value_name = "SIZES", value_delimiter = ',')]
     pub(crate) sizes: Vec<Size>,
 
-    /// Which policies, with commas between them
+    /// Which policies, with commas between them, those first that are preferred
     #[arg(long, value_enum, value_delimiter = ',', default_values_t = PolicyChoice::ALL)]
-    pub(crate) policies: Vec<PolicyChoice>,
+    policies: Vec<PolicyChoice>,
 
     /// For how long what is cached is fresh: times such as 60s, `never` for without end, or `trace`
     /// for what the trace says of each request, with commas between them [default: `trace` for a
@@ -96,6 +98,11 @@ impl Options {
     /// The share of the keys to keep to begin with.
     pub(crate) fn rate(&self) -> f64 {
         self.rate.0
+    }
+
+    /// The policies to try, each once.
+    pub(crate) fn policies(&self) -> IndexSet<PolicyChoice> {
+        self.policies.iter().copied().collect()
     }
 
     /// What the recommendation is to keep to.

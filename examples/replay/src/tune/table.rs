@@ -2,13 +2,15 @@
 
 use std::fmt;
 
-use comfy_table::{CellAlignment, Table, presets};
+use comfy_table::{CellAlignment, ColumnConstraint, Table, presets};
+use indexmap::IndexSet;
 
 use crate::options::Ttl;
 use crate::table::{count, percent, size};
 
 use super::advice::{Advice, Rule};
-use super::grid::{Cell, Estimate, PARTS};
+use super::estimate::{Estimate, PARTS};
+use super::grid::Cell;
 use super::policy::PolicyChoice;
 use super::report::Report;
 
@@ -32,15 +34,19 @@ impl fmt::Display for Report {
 impl Report {
     /// How the figures came about.
     fn method(&self) -> String {
+        let ttls = self.ttls();
+        let ttl = match ttls.first() {
+            Some(ttl) if ttls.len() == 1 => format!(" with the TTL `{}`", ttl_name(*ttl)),
+            _ => String::new(),
+        };
         if self.is_exact() {
-            return "hit rates, of a cache of the size in front of all requests".to_owned();
+            return format!("hit rates{ttl}:");
         }
         format!(
-            "hit rates, by {} keys sampled at {} ({} requests); ± is 95 % confidence, as {PARTS} \
-             samples of them differ",
-            size(self.sampled_keys),
-            percent(self.sampling_rate),
-            size(self.sampled_requests)
+            "hit rates{ttl}, by {} requests for {} of the keys; ±: 95 % confidence, as {PARTS} parts \
+             of these keys differ:",
+            size(self.sampled_requests),
+            percent(self.sampling_rate)
         )
     }
 
@@ -59,19 +65,22 @@ impl Report {
         for column in table.column_iter_mut().skip(1) {
             column.set_cell_alignment(CellAlignment::Right);
         }
+        if let (1, Some(column)) = (self.ttls().len(), table.column_mut(0)) {
+            column.set_constraint(ColumnConstraint::Hidden);
+        }
         table
     }
 
-    pub(crate) fn policies(&self) -> Vec<PolicyChoice> {
-        distinct(self.cells.iter().map(|cell| cell.setting.policy))
+    pub(crate) fn policies(&self) -> IndexSet<PolicyChoice> {
+        self.cells.iter().map(|cell| cell.setting.policy).collect()
     }
 
-    pub(crate) fn ttls(&self) -> Vec<Ttl> {
-        distinct(self.cells.iter().map(|cell| cell.setting.ttl))
+    pub(crate) fn ttls(&self) -> IndexSet<Ttl> {
+        self.cells.iter().map(|cell| cell.setting.ttl).collect()
     }
 
-    fn rows(&self) -> Vec<(Ttl, usize)> {
-        distinct(self.cells.iter().map(|cell| (cell.setting.ttl, cell.setting.max_size)))
+    fn rows(&self) -> IndexSet<(Ttl, usize)> {
+        self.cells.iter().map(|cell| (cell.setting.ttl, cell.setting.max_size)).collect()
     }
 
     /// What is known of a setting: nothing, perhaps, after an interruption.
@@ -108,26 +117,12 @@ impl Report {
     }
 }
 
-/// The items in their order, each once.
-fn distinct<T: PartialEq>(items: impl Iterator<Item = T>) -> Vec<T> {
-    let mut distinct = Vec::new();
-    for item in items {
-        if !distinct.contains(&item) {
-            distinct.push(item);
-        }
-    }
-    distinct
-}
-
 impl fmt::Display for Advice {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         let hit_rate = percent(self.estimate.hit_rate);
-        writeln!(formatter, "Recommended, with a hit rate of {hit_rate}: {}.", self.rule)?;
+        writeln!(formatter, "Recommended, for a hit rate of {hit_rate}: {}", self.rule)?;
         if self.setting.ttl == Ttl::OfRequest {
-            writeln!(
-                formatter,
-                "Each value has its own TTL: by `expiry`, or `entry(key).ttl(..)`."
-            )?;
+            writeln!(formatter, "Each value's own TTL is for `expiry`, or `entry(key).ttl(..)`.")?;
         }
         writeln!(formatter, "\n{}", self.builder)
     }
@@ -135,32 +130,22 @@ impl fmt::Display for Advice {
 
 impl fmt::Display for Rule {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let near = "within one point (or a tenth, if that is less) of the best";
+        let order = "the shortest TTL, then the smallest size, then the cheapest policy";
+        let near = "within one point of the best (within a tenth, if that is less)";
         match self {
-            Self::Target { hit_rate } => write!(
-                formatter,
-                "the shortest TTL, with it the smallest size, and there the simplest policy that \
-                 reaches {}",
-                percent(*hit_rate)
-            ),
-            Self::MissedTarget { hit_rate } => write!(
-                formatter,
-                "{} is out of reach; the shortest TTL, with it the smallest size, and there the \
-                 simplest policy {near}",
-                percent(*hit_rate)
-            ),
-            Self::MaxSize { entries } => write!(
-                formatter,
-                "the shortest TTL, with it the smallest size, and there the simplest policy {near} \
-                 up to {} entries",
-                size(*entries)
-            ),
-            Self::Knee { entries } => write!(
-                formatter,
-                "the shortest TTL {near}; with it the smallest size, and there the simplest policy \
-                 {near} up to the curve's knee, at {} entries",
-                size(*entries)
-            ),
+            Self::Target { hit_rate } => {
+                write!(formatter, "{order} to reach {}.", percent(*hit_rate))
+            }
+            Self::MissedTarget { hit_rate } => {
+                write!(formatter, "{order} {near}; {} is out of reach.", percent(*hit_rate))
+            }
+            Self::MaxSize { entries } => {
+                write!(formatter, "{order} {near} up to {} entries.", size(*entries))
+            }
+            Self::Knee { entries } => {
+                write!(formatter, "{order} {near} up to {} entries, ", size(*entries))?;
+                formatter.write_str("the knee of the curve.")
+            }
         }
     }
 }
