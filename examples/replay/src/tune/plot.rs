@@ -110,16 +110,25 @@ fn draw_panel(area: &Area<'_>, report: &Report, ttl: Ttl) -> Drawn {
     });
     chart
         .draw_series(marks)?
-        .label("recommended")
+        .label("advice")
         .legend(|(x, y)| Circle::new((x + SWATCH / 2, y), 5, INK.stroke_width(2)));
     chart
         .configure_series_labels()
-        .position(SeriesLabelPosition::LowerRight)
+        .position(legend_position(report, ttl))
         .background_style(WHITE.mix(0.8))
         .border_style(FAINT)
         .label_font((FONT, LABEL_SIZE).into_font().color(&INK))
         .draw()?;
     Ok(())
+}
+
+/// Where the curves are not: they rise from left to right, and begin low or high.
+fn legend_position(report: &Report, ttl: Ttl) -> SeriesLabelPosition {
+    let mut cells = report.cells.iter().filter(|cell| cell.setting.ttl == ttl);
+    match cells.next() {
+        Some(first) if first.estimate.hit_rate > 0.4 => SeriesLabelPosition::LowerRight,
+        _ => SeriesLabelPosition::UpperLeft,
+    }
 }
 
 fn of_line(report: &Report, ttl: Ttl, policy: PolicyChoice) -> impl Iterator<Item = &Cell> {

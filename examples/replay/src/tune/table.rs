@@ -40,11 +40,11 @@ impl Report {
             _ => String::new(),
         };
         if self.is_exact() {
-            return format!("hit rates{ttl}:");
+            return format!("hit rates in %{ttl}:");
         }
         format!(
-            "hit rates{ttl}, by {} requests for {} of the keys; ±: 95 % confidence, as {PARTS} parts \
-             of these keys differ:",
+            "hit rates in %{ttl}, by {} requests for {} of the keys; ± is 95 % confidence, as \
+             {PARTS} parts of these keys differ:",
             size(self.sampled_requests),
             percent(self.sampling_rate)
         )
@@ -93,11 +93,12 @@ impl Report {
         cell.map(|cell| self.show(cell.estimate)).unwrap_or_default()
     }
 
+    /// In percent. The error is rounded up: it is no less than what is shown.
     fn show(&self, Estimate { hit_rate, error }: Estimate) -> String {
         if self.is_exact() {
-            return percent(hit_rate);
+            return format!("{:.2}", 100.0 * hit_rate);
         }
-        format!("{:.1} ± {:.1} %", 100.0 * hit_rate, 100.0 * error)
+        format!("{:.1} ± {:.1}", 100.0 * hit_rate, (1000.0 * error).ceil() / 10.0)
     }
 
     /// What must be known to read the table.

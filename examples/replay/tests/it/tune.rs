@@ -222,7 +222,7 @@ fn the_curves_are_drawn_when_asked_for() {
     recommended(&program, "--plot curves.svg");
     let drawing = std::fs::read_to_string(program.path("curves.svg")).expect("it was drawn");
     assert!(drawing.starts_with("<svg") && drawing.trim_end().ends_with("</svg>"));
-    for label in ["TTL: 1m", "TTL: 5m", "TTL: never", "FIFO", "SIEVE", "S3-FIFO", "recommended"] {
+    for label in ["TTL: 1m", "TTL: 5m", "TTL: never", "FIFO", "SIEVE", "S3-FIFO", "advice"] {
         assert!(drawing.contains(label), "{label}");
     }
     assert!(!program.path("tune.svg").exists());
