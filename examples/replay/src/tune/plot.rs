@@ -41,7 +41,11 @@ type Drawn = Result<(), Box<dyn Error>>;
 type Area<'a> = DrawingArea<SVGBackend<'a>, Shift>;
 
 /// Draws the hit rates over the sizes into a file: a panel for each TTL, a line for each policy.
+/// Where nothing was found out, there is nothing to draw.
 pub(crate) fn plot(report: &Report, path: &Path) -> Result<(), Refusal> {
+    if report.cells.is_empty() {
+        return Ok(());
+    }
     draw(report, path).map_err(|error| {
         let (path, error) = (path.to_owned(), error.to_string());
         Refusal::Plot { path, error }
@@ -50,8 +54,8 @@ pub(crate) fn plot(report: &Report, path: &Path) -> Result<(), Refusal> {
 
 fn draw(report: &Report, path: &Path) -> Drawn {
     let ttls = report.ttls();
-    let columns = ttls.len().clamp(1, 2);
-    let rows = ttls.len().div_ceil(columns).max(1);
+    let columns = ttls.len().min(2);
+    let rows = ttls.len().div_ceil(columns);
     let size = (PANEL.0 * pixels(columns), HEADER + PANEL.1 * pixels(rows));
     let root = SVGBackend::new(path, size).into_drawing_area();
     root.fill(&WHITE)?;
