@@ -20,7 +20,7 @@ use super::policy::PolicyChoice;
 /// share are driven over them, each request at its own time.
 ///
 /// The error that this brings is measured: the sampled keys are divided into 8 parts, and what is
-/// shown after `±` is the 95 % confidence by how much these differ. Of 681 hit rates of five recorded
+/// shown after `±` is the 95 % confidence by how much these differ. Of 621 hit rates of five recorded
 /// traces, at 3 to 50 % of their keys, 94 % were that close to the true ones. It knows nothing of
 /// what all 8 have in common: a key that gets much of all requests is in one part at most.
 ///
