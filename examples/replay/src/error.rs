@@ -7,6 +7,7 @@ use fleeting::{BuildError, ComputeError};
 
 use crate::database::QueryError;
 use crate::trace::TraceError;
+use crate::tune::Refusal;
 
 /// What was asked for cannot be done: options or the trace are to blame.
 const BAD_INPUT: u8 = 2;
@@ -18,6 +19,8 @@ pub(crate) enum Failure {
     Trace(#[from] TraceError),
     #[error("--virtual: {0} has no timestamps; a TTL trace and an access log have")]
     Timeless(String),
+    #[error(transparent)]
+    Tune(#[from] Refusal),
     #[error("the cache: {0}")]
     Build(#[from] BuildError),
     #[error("the temporary folder: {0}")]
@@ -44,7 +47,7 @@ impl Failure {
     /// What the program exits with.
     pub(crate) fn exit_code(&self) -> ExitCode {
         match self {
-            Self::Trace(_) | Self::Timeless(_) => ExitCode::from(BAD_INPUT),
+            Self::Trace(_) | Self::Timeless(_) | Self::Tune(_) => ExitCode::from(BAD_INPUT),
             _ => ExitCode::FAILURE,
         }
     }

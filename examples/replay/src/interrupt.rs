@@ -1,7 +1,5 @@
 //! Interrupt: Ctrl-C asks for the result so far, and a second one for nothing more.
 
-use std::fs;
-use std::path::PathBuf;
 use std::process;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -14,14 +12,13 @@ pub(crate) const EXIT_CODE: u8 = 130;
 pub(crate) struct Interrupt(Arc<AtomicBool>);
 
 impl Interrupt {
-    /// Listens to Ctrl-C. The second one removes `folder` and ends the program on the spot.
-    pub(crate) fn listen(folder: PathBuf) -> Result<Self, ctrlc::Error> {
+    /// Listens to Ctrl-C. The second one cleans up and ends the program on the spot.
+    pub(crate) fn listen(clean_up: impl Fn() + Send + 'static) -> Result<Self, ctrlc::Error> {
         let interrupt = Self::default();
         let raised = interrupt.clone();
         ctrlc::set_handler(move || {
             if raised.0.swap(true, Ordering::Relaxed) {
-                // Nothing is left to do about a folder that cannot be removed.
-                let _ = fs::remove_dir_all(&folder);
+                clean_up();
                 process::exit(EXIT_CODE.into());
             }
         })?;

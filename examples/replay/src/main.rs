@@ -1,5 +1,5 @@
 //! Replays a stream of requests against SQLite, with the cache in front of it and without, and
-//! shows what the cache did.
+//! shows what the cache did; or tells which size, policy and TTL would do how much.
 
 mod database;
 mod drive;
@@ -16,39 +16,62 @@ mod stream;
 mod table;
 mod tally;
 mod trace;
+mod tune;
 mod virtual_time;
 mod zipf;
 
+use std::fmt::Display;
+use std::fs;
 use std::io::{self, ErrorKind, Write};
 use std::process::ExitCode;
 
 use clap::Parser;
+use serde::Serialize;
 use tempfile::TempDir;
 
 use crate::error::Failure;
 use crate::interrupt::Interrupt;
-use crate::options::Options;
-use crate::report::Report;
+use crate::options::{CommandLine, Options, Task};
 use crate::session::Session;
 
 fn main() -> ExitCode {
-    run(&Options::parse()).unwrap_or_else(|failure| {
+    run(&CommandLine::parse()).unwrap_or_else(|failure| {
         // There is nobody to tell that standard error is closed.
         let _ = writeln!(io::stderr(), "error: {failure}");
         failure.exit_code()
     })
 }
 
-fn run(options: &Options) -> Result<ExitCode, Failure> {
-    let folder = TempDir::with_prefix("replay-").map_err(Failure::Folder)?;
-    let interrupt = Interrupt::listen(folder.path().to_owned())?;
-    let report = Session::open(options, folder.path(), &interrupt)?.run()?;
-    print(&report, options.json)?;
+fn run(line: &CommandLine) -> Result<ExitCode, Failure> {
+    let interrupt = match &line.task {
+        Some(Task::Tune(options)) => tune(options),
+        None => replay(&line.options),
+    }?;
     Ok(if interrupt.is_raised() { interrupt::EXIT_CODE.into() } else { ExitCode::SUCCESS })
 }
 
-/// Prints the report. If whoever read it has gone, that is the end and no failure.
-fn print(report: &Report, as_json: bool) -> Result<(), Failure> {
+fn replay(options: &Options) -> Result<Interrupt, Failure> {
+    let folder = TempDir::with_prefix("replay-").map_err(Failure::Folder)?;
+    let path = folder.path().to_owned();
+    // Nothing is left to do about a folder that cannot be removed.
+    let interrupt = Interrupt::listen(move || drop(fs::remove_dir_all(&path)))?;
+    let report = Session::open(options, folder.path(), &interrupt)?.run()?;
+    print(&report, options.json)?;
+    Ok(interrupt)
+}
+
+fn tune(options: &tune::Options) -> Result<Interrupt, Failure> {
+    let interrupt = Interrupt::listen(|| ())?;
+    let report = tune::tune(options, &interrupt)?;
+    print(&report, options.json)?;
+    if let Some(path) = &options.plot {
+        tune::plot(&report, path)?;
+    }
+    Ok(interrupt)
+}
+
+/// Prints a report. If whoever read it has gone, that is the end and no failure.
+fn print(report: &(impl Display + Serialize), as_json: bool) -> Result<(), Failure> {
     let text = if as_json { serde_json::to_string(report)? + "\n" } else { report.to_string() };
     match io::stdout().write_all(text.as_bytes()) {
         Err(error) if error.kind() != ErrorKind::BrokenPipe => Err(Failure::Report(error)),

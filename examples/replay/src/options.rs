@@ -6,12 +6,13 @@ use std::path::PathBuf;
 use std::str::FromStr;
 use std::time::Duration;
 
-use clap::{Parser, ValueEnum};
+use clap::{Args, Parser, Subcommand, ValueEnum};
 
+use crate::tune;
 use crate::zipf::Workload;
 
 /// The most requests and keys: a request takes 4 bytes of memory, a key about 100.
-const MOST_REQUESTS: u64 = 1_000_000_000;
+pub(crate) const MOST_REQUESTS: u64 = 1_000_000_000;
 const MOST_KEYS: i64 = 100_000_000;
 const MOST_TASKS: u64 = 65_536;
 
@@ -27,6 +28,23 @@ const DEFAULT_SHARE: Share = Share(10.0);
 /// Replays a stream of requests against a SQLite database, with a cache in front of it and
 /// without, and shows what the cache did.
 #[derive(Parser, Debug)]
+#[command(args_conflicts_with_subcommands = true)]
+pub(crate) struct CommandLine {
+    #[command(subcommand)]
+    pub(crate) task: Option<Task>,
+
+    #[command(flatten)]
+    pub(crate) options: Options,
+}
+
+/// What else the program can do.
+#[derive(Subcommand, Debug)]
+pub(crate) enum Task {
+    Tune(tune::Options),
+}
+
+// No doc comment: it would be the program's.
+#[derive(Args, Debug)]
 pub(crate) struct Options {
     /// Replays this file, plain or gzip: numbers, one a line; a TTL trace; an HTTP access log in
     /// the common or combined format, of which GET and HEAD are replayed and the rest is counted;
@@ -132,7 +150,7 @@ pub(crate) enum MaxSize {
 pub(crate) struct Share(f64);
 
 /// How long what is cached is fresh.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(crate) enum Ttl {
     /// As the trace says of each request.
     OfRequest,
@@ -247,7 +265,7 @@ impl Share {
         clippy::cast_sign_loss,
         reason = "the result lies between 0 and the number of keys, which fits into 32 bits"
     )]
-    fn of(self, keys: usize) -> usize {
+    pub(crate) fn of(self, keys: usize) -> usize {
         let share = (keys as f64 * self.0 / 100.0).ceil() as usize;
         share.max(1)
     }
@@ -277,7 +295,7 @@ mod tests {
     #[test]
     fn options_are_consistent() {
         use clap::CommandFactory;
-        Options::command().debug_assert();
+        CommandLine::command().debug_assert();
     }
 
     #[test]

@@ -107,6 +107,21 @@ impl Stream {
     }
 }
 
+/// Takes in the requests of a source, in order.
+pub(crate) trait Sink {
+    /// Adds a request.
+    fn push(&mut self, record: &Record<'_>) -> Result<(), TooManyKeys>;
+
+    /// Counts a line that holds no request.
+    fn skip(&mut self);
+
+    /// How many requests were added.
+    fn len(&self) -> usize;
+
+    /// How many lines were counted that hold none.
+    fn skipped_lines(&self) -> u64;
+}
+
 /// A stream that is being read.
 #[derive(Debug, Default)]
 pub(crate) struct StreamBuilder {
@@ -127,31 +142,6 @@ impl StreamBuilder {
         Self { keys: keys.into_iter().collect(), ..Self::default() }
     }
 
-    pub(crate) fn len(&self) -> usize {
-        self.requests.len()
-    }
-
-    /// Adds a request. Allocates for a key only when it is new.
-    pub(crate) fn push(&mut self, record: &Record<'_>) -> Result<(), TooManyKeys> {
-        let index = match self.keys.get_index_of(&record.key) {
-            Some(index) => index,
-            None => self.keys.insert_full(record.key.into()).0,
-        };
-        self.requests.push(KeyId::new(index).ok_or(TooManyKeys)?);
-        self.times.extend(record.at);
-        self.ttls.extend(record.ttl);
-        Ok(())
-    }
-
-    /// Counts a line that holds no request for the stream.
-    pub(crate) fn skip(&mut self) {
-        self.skipped_lines += 1;
-    }
-
-    pub(crate) fn skipped_lines(&self) -> u64 {
-        self.skipped_lines
-    }
-
     pub(crate) fn build(self, name: String, kind: &'static str) -> Stream {
         Stream {
             name,
@@ -162,5 +152,31 @@ impl StreamBuilder {
             ttls: self.ttls,
             skipped_lines: self.skipped_lines,
         }
+    }
+}
+
+impl Sink for StreamBuilder {
+    /// Adds a request. Allocates for a key only when it is new.
+    fn push(&mut self, record: &Record<'_>) -> Result<(), TooManyKeys> {
+        let index = match self.keys.get_index_of(&record.key) {
+            Some(index) => index,
+            None => self.keys.insert_full(record.key.into()).0,
+        };
+        self.requests.push(KeyId::new(index).ok_or(TooManyKeys)?);
+        self.times.extend(record.at);
+        self.ttls.extend(record.ttl);
+        Ok(())
+    }
+
+    fn skip(&mut self) {
+        self.skipped_lines += 1;
+    }
+
+    fn len(&self) -> usize {
+        self.requests.len()
+    }
+
+    fn skipped_lines(&self) -> u64 {
+        self.skipped_lines
     }
 }

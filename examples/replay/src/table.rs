@@ -129,11 +129,11 @@ fn alone(title: &str, with: String) -> Row {
     row(title, with, String::new())
 }
 
-fn count(count: u64) -> String {
+pub(crate) fn count(count: u64) -> String {
     HumanCount(count).to_string()
 }
 
-fn size(size: usize) -> String {
+pub(crate) fn size(size: usize) -> String {
     count(size as u64)
 }
 
@@ -142,7 +142,7 @@ fn per_second(rate: f64) -> String {
     count(rate.round() as u64)
 }
 
-fn percent(share: f64) -> String {
+pub(crate) fn percent(share: f64) -> String {
     format!("{:.2} %", share * 100.0)
 }
 

@@ -1,4 +1,4 @@
-//! Trace: a file of requests, read into a stream.
+//! Trace: a file of requests, read line by line.
 
 mod access_log;
 mod format;
@@ -11,7 +11,7 @@ use std::path::Path;
 use crate::interrupt::Interrupt;
 use crate::options::FormatChoice;
 use crate::progress;
-use crate::stream::{Stream, StreamBuilder};
+use crate::stream::{Sink, Stream, StreamBuilder};
 
 use format::Format;
 use lines::Lines;
@@ -49,13 +49,33 @@ pub(crate) enum Fault {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct Expected(&'static str);
 
-/// Reads up to `limit` requests of a file.
+/// A file that was read.
+#[derive(Clone, Debug)]
+pub(crate) struct Source {
+    pub(crate) name: String,
+    pub(crate) kind: &'static str,
+}
+
+/// Reads up to `limit` requests of a file into a stream.
 pub(crate) fn read(
     path: &Path,
     choice: FormatChoice,
     limit: usize,
     interrupt: &Interrupt,
 ) -> Result<Stream, TraceError> {
+    let mut stream = StreamBuilder::default();
+    let source = read_into(&mut stream, path, choice, limit, interrupt)?;
+    Ok(stream.build(source.name, source.kind))
+}
+
+/// Reads up to `limit` requests of a file.
+pub(crate) fn read_into(
+    sink: &mut impl Sink,
+    path: &Path,
+    choice: FormatChoice,
+    limit: usize,
+    interrupt: &Interrupt,
+) -> Result<Source, TraceError> {
     let mut lines = Lines::open(path)?;
     let format = match choice {
         FormatChoice::Auto => Format::detect(lines.peek()?),
@@ -64,17 +84,16 @@ pub(crate) fn read(
         FormatChoice::AccessLog => Format::AccessLog,
         FormatChoice::Text => Format::Text,
     };
-    let mut stream = StreamBuilder::default();
-    fill(&mut stream, &mut lines, format, limit, interrupt)?;
-    if stream.len() == 0 && !interrupt.is_raised() {
-        return Err(nothing(&lines, stream.skipped_lines()));
+    fill(sink, &mut lines, format, limit, interrupt)?;
+    if sink.len() == 0 && !interrupt.is_raised() {
+        return Err(nothing(&lines, sink.skipped_lines()));
     }
-    Ok(stream.build(lines.into_name(), format.name()))
+    Ok(Source { name: lines.into_name(), kind: format.name() })
 }
 
-/// Moves requests from the lines to the stream.
+/// Moves requests from the lines to the sink.
 fn fill(
-    stream: &mut StreamBuilder,
+    sink: &mut impl Sink,
     lines: &mut Lines,
     format: Format,
     limit: usize,
@@ -84,9 +103,9 @@ fn fill(
     if format == Format::Ttl {
         read_header(lines)?;
     }
-    while stream.len() < limit {
+    while sink.len() < limit {
         if lines.number() % TURN == 0 {
-            bar.set(stream.len());
+            bar.set(sink.len());
             if interrupt.is_raised() {
                 break;
             }
@@ -94,7 +113,7 @@ fn fill(
         if !lines.advance()? {
             break;
         }
-        read_request(stream, lines.current(), format).map_err(|fault| lines.fault(fault))?;
+        read_request(sink, lines.current(), format).map_err(|fault| lines.fault(fault))?;
     }
     Ok(())
 }
@@ -110,10 +129,10 @@ fn read_header(lines: &mut Lines) -> Result<(), TraceError> {
     Ok(())
 }
 
-fn read_request(stream: &mut StreamBuilder, line: &str, format: Format) -> Result<(), Fault> {
+fn read_request(sink: &mut impl Sink, line: &str, format: Format) -> Result<(), Fault> {
     match format.parse(line).map_err(|expected| expected.but_found(line))? {
-        Some(record) => stream.push(&record).map_err(|_| Fault::TooManyKeys)?,
-        None => stream.skip(),
+        Some(record) => sink.push(&record).map_err(|_| Fault::TooManyKeys)?,
+        None => sink.skip(),
     }
     Ok(())
 }

@@ -33,7 +33,7 @@ impl VirtualClock {
     }
 
     /// Moves the clock to so long after its origin; false if it is there already, or further.
-    fn move_to(&self, elapsed: Duration) -> bool {
+    pub(crate) fn move_to(&self, elapsed: Duration) -> bool {
         let nanos = u64::try_from(elapsed.as_nanos()).unwrap_or(u64::MAX);
         self.elapsed.fetch_max(nanos, Ordering::Relaxed) < nanos
     }

@@ -7,7 +7,7 @@ use rand_distr::Zipf;
 
 use crate::interrupt::Interrupt;
 use crate::key::KeyRef;
-use crate::stream::{Record, Stream, StreamBuilder};
+use crate::stream::{Record, Sink, Stream, StreamBuilder};
 
 /// What to make up.
 #[derive(Clone, Copy, Debug)]

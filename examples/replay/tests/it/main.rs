@@ -7,3 +7,4 @@ mod program;
 mod runs;
 #[cfg(unix)]
 mod signals;
+mod tune;

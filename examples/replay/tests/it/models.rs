@@ -9,18 +9,18 @@ use rand::{Rng, SeedableRng};
 
 use crate::program::{Program, gzip, lines, number};
 
-const ZEEK: &str = include_str!("../data/zeek-dns-a.txt");
+pub(crate) const ZEEK: &str = include_str!("../data/zeek-dns-a.txt");
 
 /// What becomes of a TTL trace.
 #[derive(Debug, Default, PartialEq, Eq)]
-struct Fate {
-    hits: u64,
+pub(crate) struct Fate {
+    pub(crate) hits: u64,
     expirations: u64,
     most_entries: usize,
 }
 
 /// A map from keys to deadlines, searched from end to end whenever the time has changed.
-fn model(trace: &str) -> Fate {
+pub(crate) fn model(trace: &str) -> Fate {
     let mut deadlines: HashMap<u64, u64> = HashMap::new();
     let mut fate = Fate::default();
     for line in trace.lines().skip(1) {
@@ -90,7 +90,7 @@ fn random_ttl_traces() {
 }
 
 /// Hits and evictions of a queue of so many keys.
-fn fifo(keys: &[u64], max_size: usize) -> (u64, u64) {
+pub(crate) fn fifo(keys: &[u64], max_size: usize) -> (u64, u64) {
     let (mut queue, mut held) = (VecDeque::new(), HashSet::new());
     let (mut hits, mut evictions) = (0, 0);
     for &key in keys {

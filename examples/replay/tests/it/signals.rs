@@ -19,11 +19,11 @@ fn start(program: &Program, arguments: &str) -> Child {
     command.spawn().expect("the program can be started")
 }
 
-/// Starts the program on a trace that comes through a pipe. It is listening to Ctrl-C by then,
+/// Starts the program on what comes through `pipe`. It is listening to Ctrl-C by then,
 /// because one end of a pipe opens when the other does.
 fn start_reading(program: &Program, arguments: &str) -> (Child, File) {
     shell(&format!("mkfifo '{}'", program.path("pipe").display()));
-    let child = start(program, &format!("--trace pipe {arguments}"));
+    let child = start(program, arguments);
     let pipe = OpenOptions::new().write(true).open(program.path("pipe"));
     (child, pipe.expect("the program opens the pipe"))
 }
@@ -58,7 +58,7 @@ fn the_first_one_asks_for_the_report_so_far() {
 #[test]
 fn before_the_first_request_the_report_is_empty() {
     let program = Program::new();
-    let (child, mut pipe) = start_reading(&program, "--json");
+    let (child, mut pipe) = start_reading(&program, "--trace pipe --json");
     interrupt(&child);
     // Until the program reads no further.
     while pipe.write_all(b"1\n2\n3\n").is_ok() {}
@@ -71,10 +71,24 @@ fn before_the_first_request_the_report_is_empty() {
 }
 
 #[test]
+fn while_tune_reads_nothing_is_recommended() {
+    let program = Program::new();
+    let (child, mut pipe) = start_reading(&program, "tune pipe --json");
+    interrupt(&child);
+    // Until the program reads no further.
+    while pipe.write_all(b"1\n2\n3\n").is_ok() {}
+    let output = child.wait_with_output().expect("the program ends");
+    assert_eq!((output.status.code(), text(&output.stderr)), (Some(130), ""));
+    let report: Value = serde_json::from_slice(&output.stdout).expect("it is JSON");
+    assert_eq!(report["is_interrupted"], true);
+    assert!(report["advice"].is_null() && report["cells"] == Value::Array(Vec::new()));
+}
+
+#[test]
 fn the_second_one_ends_the_program_at_once() {
     let program = Program::new();
     // Says nothing: the program waits for a first line.
-    let (mut child, pipe) = start_reading(&program, "");
+    let (mut child, pipe) = start_reading(&program, "--trace pipe");
     while child.try_wait().expect("the program is there").is_none() {
         interrupt(&child);
         thread::sleep(PAUSE);
