@@ -14,6 +14,7 @@ use crate::engine::Engine;
 use crate::expiry::{Expiry, Rule};
 use crate::freshness::Freshness;
 use crate::hash::DefaultHashBuilder;
+use crate::policy::Policy;
 use crate::runtime::Runtime;
 use crate::store::{Plan, Store};
 use crate::sweeper::{Sweepable, Sweeper};
@@ -37,6 +38,7 @@ pub struct CacheBuilder<K, V, S = DefaultHashBuilder> {
     expiry: Option<Rule<K, V>>,
     ttl_jitter: f64,
     max_size: Option<usize>,
+    policy: Policy,
     initial_capacity: usize,
     hasher: S,
     runtime: Option<Arc<dyn Runtime>>,
@@ -63,6 +65,7 @@ impl<K, V> CacheBuilder<K, V> {
             expiry: None,
             ttl_jitter: 0.0,
             max_size: None,
+            policy: Policy::Fifo,
             initial_capacity: 0,
             hasher: DefaultHashBuilder::default(),
             runtime: None,
@@ -129,6 +132,23 @@ impl<K, V, S> CacheBuilder<K, V, S> {
         self
     }
 
+    /// Sets which entry makes way for a new one when the cache is full. The default is
+    /// [`Policy::Fifo`].
+    ///
+    /// Without a bound it has no effect.
+    ///
+    /// ```
+    /// use fleeting::{Cache, Policy};
+    ///
+    /// let cache: Cache<u64, String> =
+    ///     Cache::builder().max_size(10_000).policy(Policy::S3Fifo).build()?;
+    /// # Ok::<(), fleeting::BuildError>(())
+    /// ```
+    pub fn policy(mut self, policy: Policy) -> Self {
+        self.policy = policy;
+        self
+    }
+
     /// Sets aside room for this many entries now; more than `max_size` is cut to that. The default
     /// is 0.
     pub fn initial_capacity(mut self, initial_capacity: usize) -> Self {
@@ -143,6 +163,7 @@ impl<K, V, S> CacheBuilder<K, V, S> {
             expiry: self.expiry,
             ttl_jitter: self.ttl_jitter,
             max_size: self.max_size,
+            policy: self.policy,
             initial_capacity: self.initial_capacity,
             hasher,
             runtime: self.runtime,
@@ -316,7 +337,9 @@ where
     /// `ttl_jitter` must be from 0.0 to 1.0; and `initial_capacity` must fit into memory.
     pub fn build(self) -> Result<Cache<K, V, S>, BuildError> {
         self.validate()?;
-        let Self { ttl, max_size, initial_capacity, hasher, runtime, cleanup_interval, .. } = self;
+        let Self {
+            ttl, max_size, policy, initial_capacity, hasher, runtime, cleanup_interval, ..
+        } = self;
         let computes = self.computes;
         let freshness = Freshness::new(
             computes.refresh_after,
@@ -326,7 +349,7 @@ where
         );
         let error_ttl = computes.error_ttl.into();
         let lends_keys = self.expiry.is_some();
-        let plan = Plan { max_size, initial_capacity, freshness, error_ttl, lends_keys };
+        let plan = Plan { max_size, policy, initial_capacity, freshness, error_ttl, lends_keys };
         let Some(store) = Store::new(&plan, Clock::new(runtime.as_ref())) else {
             return Err(BuildError { setting: "initial_capacity", rule: "must fit into memory" });
         };
@@ -353,6 +376,7 @@ impl<K, V, S> fmt::Debug for CacheBuilder<K, V, S> {
             .field("has_expiry", &self.expiry.is_some())
             .field("ttl_jitter", &self.ttl_jitter)
             .field("max_size", &self.max_size)
+            .field("policy", &self.policy)
             .field("initial_capacity", &self.initial_capacity)
             .field("has_runtime", &self.runtime.is_some())
             .field("cleanup_interval", &self.cleanup_interval)

@@ -367,6 +367,7 @@ mod iter;
 pub mod key;
 mod options;
 mod panic;
+mod policy;
 mod reads;
 pub mod runtime;
 mod scope;
@@ -382,6 +383,7 @@ pub use compute::error::ComputeError;
 pub use entry::Entry;
 pub use hash::DefaultHashBuilder;
 pub use hashbrown::Equivalent;
+pub use policy::Policy;
 pub use stats::Stats;
 
 /// The examples of the README are tested with those of the guide.

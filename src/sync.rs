@@ -8,6 +8,8 @@
 pub(crate) use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, AtomicUsize, Ordering};
 pub(crate) use std::sync::{Arc, OnceLock, Weak};
 
+pub(crate) use std::sync::RwLockReadGuard as Reader;
+
 use std::sync::{MutexGuard, PoisonError, RwLockReadGuard, RwLockWriteGuard};
 
 /// A mutual exclusion lock that ignores poison.

@@ -39,6 +39,19 @@ impl Digest {
     pub(super) fn spread(self) -> u64 {
         u64::from(self.0) << 32 | u64::from(self.0)
     }
+
+    /// A number below `count`, spread evenly.
+    #[inline]
+    pub(super) fn pick(self, count: usize) -> usize {
+        ((u64::from(self.0) * count as u64) >> 32) as usize
+    }
+
+    /// Bits that have little to do with [`pick`](Self::pick).
+    #[inline]
+    #[expect(clippy::cast_possible_truncation, reason = "the lower half")]
+    pub(super) fn tag(self) -> u16 {
+        self.0 as u16
+    }
 }
 
 #[cfg(test)]

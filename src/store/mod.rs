@@ -12,6 +12,7 @@ mod entry;
 mod flights;
 mod landing;
 mod leftovers;
+mod policy;
 mod removals;
 mod resize;
 mod ring;
@@ -40,13 +41,16 @@ use crate::clock::{Clock, Reading, Tick};
 use crate::expiry::Ttl;
 use crate::freshness::Freshness;
 use crate::panic::Postponed;
+use crate::policy::Policy;
 use crate::reads::{Read, Reads};
 use crate::stats::Stats;
-use crate::sync::{Arc, RwLock, cores};
+use crate::sync::{Arc, Reader, RwLock, cores};
 
+use arrivals::Token;
 use bound::Bound;
 use entry::Entry;
 use flights::Found;
+use policy::Heed;
 use removals::Removals;
 use shard::Shard;
 
@@ -67,6 +71,7 @@ pub(crate) struct Store<K, V, F> {
     reads: Reads,
     bound: Bound,
     clock: Clock,
+    heed: Heed,
     freshness: Freshness,
     /// How long entries are kept past their deadlines; in nanoseconds.
     grace: u64,
@@ -78,6 +83,7 @@ pub(crate) struct Store<K, V, F> {
 /// What a store is built with.
 pub(crate) struct Plan {
     pub(crate) max_size: Option<usize>,
+    pub(crate) policy: Policy,
     pub(crate) initial_capacity: usize,
     pub(crate) freshness: Freshness,
     pub(crate) error_ttl: Ttl,
@@ -118,18 +124,19 @@ pub(crate) enum Look<V, J> {
 impl<K, V, F> Store<K, V, F> {
     /// `None` if there is no memory for `initial_capacity` entries.
     pub(crate) fn new(plan: &Plan, clock: Clock) -> Option<Self> {
-        let &Plan { max_size, initial_capacity, freshness, error_ttl, lends_keys } = plan;
+        let &Plan { max_size, policy, initial_capacity, freshness, error_ttl, lends_keys } = plan;
         let count = shard_count(max_size);
         let capacity = initial_capacity.min(max_size.unwrap_or(usize::MAX)).div_ceil(count);
         let slot = || {
-            let mut shard = Shard::new(&freshness, lends_keys);
+            let mut shard = Shard::new(policy, &freshness, lends_keys);
             let reserved = capacity == 0 || shard.reserve(capacity);
             reserved.then(|| Slot(RwLock::new(shard)))
         };
         let shards = (0..count).map(|_| slot()).collect::<Option<_>>()?;
         let (reads, bound, grace) = (Reads::new(), Bound::new(max_size), freshness.grace());
         let removals = Arc::default();
-        Some(Self { shards, reads, bound, clock, freshness, grace, error_ttl, removals })
+        let heed = Heed::of(policy);
+        Some(Self { shards, reads, bound, clock, heed, freshness, grace, error_ttl, removals })
     }
 
     pub(crate) fn clock(&self) -> &Clock {
@@ -261,9 +268,29 @@ impl<K, V: Clone, F> Store<K, V, F> {
             return None;
         }
         let value = entry.value.clone();
-        drop(shard);
+        if self.heed == Heed::Nothing {
+            drop(shard);
+        } else {
+            let token = entry.token;
+            self.note_hit(shard, hash, token);
+        }
         self.reads.add(Read::Hit);
         Some(value)
+    }
+
+    /// Notes a hit in the order of eviction, and ends the reading.
+    #[inline]
+    fn note_hit(&self, shard: Reader<'_, Shard<K, V, F>>, hash: KeyHash, token: Token) {
+        shard.touch(token);
+        drop(shard);
+        if self.heed == Heed::Order {
+            self.promote(hash, token);
+        }
+    }
+
+    #[cold]
+    fn promote(&self, hash: KeyHash, token: Token) {
+        self.shard(hash).write().promote(hash, token);
     }
 
     /// The fresh value and its version; counts nothing.
@@ -314,10 +341,13 @@ impl<K, V: Clone, F> Store<K, V, F> {
         let shard = self.shard(hash).read();
         match shard.find(hash, key) {
             Some(entry) if !self.clock.has_passed(entry.deadline) => {
-                if self.freshness.watches_age() && self.is_due(&shard, hash, key, entry) {
-                    return Look::Old(entry.value.clone(), entry.version);
+                let is_due = self.freshness.watches_age() && self.is_due(&shard, hash, key, entry);
+                let (value, version) = (entry.value.clone(), entry.version);
+                if self.heed != Heed::Nothing {
+                    let token = entry.token;
+                    self.note_hit(shard, hash, token);
                 }
-                Look::Hit(entry.value.clone())
+                if is_due { Look::Old(value, version) } else { Look::Hit(value) }
             }
             entry => self.look_past(&shard, hash, key, entry, join),
         }

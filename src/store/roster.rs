@@ -1,18 +1,21 @@
 //! Roster: who is in a shard, in the order in which they came, and when each is due.
 
 use crate::clock::Tick;
+use crate::policy::Policy;
 
 use super::arrivals::{Arrivals, Token};
 use super::digest::Digest;
+use super::policy::Order;
 use super::run::Run;
 use super::wheel::Wheel;
 
 /// How many entries of the run a look passes over, at most.
 const PASSED_AT_ONCE: usize = 64;
 
-/// Arrivals, and two ways to know who is due: the run for those whose deadlines came in order, and
-/// the wheel for the others.
+/// Arrivals, who of them goes first, and two ways to know who is due: the run for those whose deadlines
+/// came in order, and the wheel for the others.
 pub(super) struct Roster {
+    order: Order,
     arrivals: Arrivals,
     run: Run,
     wheel: Wheel,
@@ -33,8 +36,19 @@ pub(super) enum Examined {
 }
 
 impl Roster {
-    pub(super) const fn new() -> Self {
-        Self { arrivals: Arrivals::new(), run: Run::new(), wheel: Wheel::new() }
+    pub(super) const fn new(policy: Policy) -> Self {
+        Self {
+            order: Order::new(policy),
+            arrivals: Arrivals::new(),
+            run: Run::new(),
+            wheel: Wheel::new(),
+        }
+    }
+
+    /// Takes everything out, to be freed elsewhere.
+    pub(super) fn take(&mut self) -> Self {
+        let empty = Self { order: self.order.renewed(), ..Self::new(Policy::Fifo) };
+        std::mem::replace(self, empty)
     }
 
     /// Sets room aside; false if there is not that much memory.
@@ -45,6 +59,7 @@ impl Roster {
     #[inline]
     pub(super) fn enter(&mut self, digest: Digest, deadline: Tick) -> Token {
         let token = self.arrivals.push(digest);
+        self.order.enter(token, digest);
         if deadline != Tick::NEVER && !self.run.join(token, deadline) {
             self.wheel.arm(token, deadline);
         }
@@ -55,6 +70,7 @@ impl Roster {
     pub(super) fn leave(&mut self, token: Token) {
         self.run.pass(token, &self.arrivals);
         self.wheel.disarm(token);
+        self.order.leave(token);
         self.arrivals.remove(token);
     }
 
@@ -63,10 +79,22 @@ impl Roster {
         self.wheel.arm(token, deadline);
     }
 
-    /// Who came first.
+    /// Who is to be evicted. It leaves right after.
     #[inline]
-    pub(super) fn first(&self) -> Option<Token> {
-        self.arrivals.first()
+    pub(super) fn victim(&mut self) -> Option<Token> {
+        self.order.victim(&self.arrivals)
+    }
+
+    /// Notes a hit, under the lock for reading.
+    #[inline]
+    pub(super) fn touch(&self, token: Token) {
+        self.order.touch(token);
+    }
+
+    /// Notes a use, under the lock for writing.
+    #[inline]
+    pub(super) fn promote(&mut self, token: Token) {
+        self.order.promote(token);
     }
 
     #[inline]
@@ -182,6 +210,7 @@ impl Roster {
         let arrived: Vec<Token> = self.arrivals.iter().collect();
         let known = (0..self.index_bound()).filter_map(|index| self.at(index)).count();
         assert_eq!(known, arrived.len(), "what is free is not in the list");
+        self.order.validate(&self.arrivals);
         let first = self.run.first();
         let begin = first.map(|first| arrived.iter().position(|token| *token == first));
         let begin = begin.map(|begin| begin.expect("the first of the run has arrived"));

@@ -10,6 +10,7 @@ use hashbrown::{Equivalent, HashTable};
 use crate::clock::{Reading, Tick};
 use crate::freshness::Freshness;
 use crate::panic::Postponed;
+use crate::policy::Policy;
 use crate::stats::Stats;
 
 use super::ages::Ages;
@@ -59,7 +60,6 @@ impl<V> Put<V> {
 #[repr(C)]
 pub(super) struct Shard<K, V, F> {
     table: HashTable<Entry<K, V>>,
-    /// Who came first is evicted first.
     roster: Roster,
     pub(super) flights: Flights<K, F>,
     pub(super) ages: Ages,
@@ -106,10 +106,10 @@ impl<K, V, F> Spent<K, V, F> {
 }
 
 impl<K, V, F> Shard<K, V, F> {
-    pub(super) fn new(freshness: &Freshness, lends_keys: bool) -> Self {
+    pub(super) fn new(policy: Policy, freshness: &Freshness, lends_keys: bool) -> Self {
         Self {
             table: HashTable::new(),
-            roster: Roster::new(),
+            roster: Roster::new(policy),
             flights: Flights::new(lends_keys),
             ages: Ages::new(freshness.watches_age()),
             grace: freshness.grace(),
@@ -158,6 +158,21 @@ impl<K, V, F> Shard<K, V, F> {
         self.table.find(hash.digest().spread(), |entry| key.equivalent(&entry.key))
     }
 
+    /// Notes a hit, under the lock for reading.
+    #[inline]
+    pub(super) fn touch(&self, token: Token) {
+        self.roster.touch(token);
+    }
+
+    /// Notes a hit of a key, if its entry is still there.
+    #[inline]
+    pub(super) fn promote(&mut self, hash: KeyHash, token: Token) {
+        let is_present = self.roster.at(token.index()) == Some(token);
+        if is_present && self.roster.digest(token) == hash.digest() {
+            self.roster.promote(token);
+        }
+    }
+
     pub(super) fn find_fresh<Q: Equivalent<K> + ?Sized>(
         &self,
         hash: KeyHash,
@@ -191,6 +206,7 @@ impl<K, V, F> Shard<K, V, F> {
         let version = self.last_version.next();
         let value = value.take().expect("a value is stored once");
         self.ages.note(entry.token, now, stamp.cost);
+        self.roster.promote(entry.token);
         let was_fresh = grace == 0 || !now.has_passed(entry.deadline);
         let old = entry.overwrite(value, stamp.deadline, version, grace, &mut self.roster);
         Some(kept(old, was_fresh, removed))
@@ -244,6 +260,7 @@ impl<K, V, F> Shard<K, V, F> {
                 let version = self.last_version.next();
                 let entry = found.get_mut();
                 self.ages.note(entry.token, now, cost);
+                roster.promote(entry.token);
                 let was_fresh = grace == 0 || !now.has_passed(entry.deadline);
                 let old = entry.overwrite(value, deadline, version, grace, roster);
                 return Put::Replaced(kept(old, was_fresh, removed));
@@ -255,20 +272,20 @@ impl<K, V, F> Shard<K, V, F> {
                 self.stats.expirations += 1;
                 (vacancy, None)
             }
-            TableEntry::Vacant(vacancy) => match (place(), roster.first()) {
-                (Some(place), _) => {
+            TableEntry::Vacant(vacancy) => {
+                if let Some(place) = place() {
                     place.used();
                     (vacancy, None)
-                }
-                // Its time is over before it is stored: no living entry makes way for it.
-                (None, _) if deadline.after_nanos(grace) <= now.tick() => {
+                } else if deadline.after_nanos(grace) <= now.tick() {
+                    // Its time is over before it is stored: no living entry makes way for it.
                     let (key, value) = item.take();
                     self.pass_by(key, value, removed);
                     return Put::Stored;
+                } else {
+                    let Some(victim) = roster.victim() else { return Put::Full };
+                    (vacancy, Some(victim))
                 }
-                (None, Some(victim)) => (vacancy, Some(victim)),
-                (None, None) => return Put::Full,
-            },
+            }
         };
         let token = roster.enter(digest, deadline.after_nanos(grace));
         self.ages.note(token, now, cost);
@@ -372,9 +389,9 @@ impl<K, V, F> Shard<K, V, F> {
         looks.take(ROOM_BUDGET).any(|expired| expired)
     }
 
-    /// Evicts the entry that came first; false if there is none.
+    /// Evicts an entry; false if there is none.
     pub(super) fn evict_any(&mut self, now: &Reading<'_>, removed: &mut Leftovers<K, V>) -> bool {
-        let victim = self.roster.first();
+        let victim = self.roster.victim();
         victim.map(|victim| self.evict(victim, now, removed)).is_some()
     }
 
@@ -454,7 +471,7 @@ impl<K, V, F> Shard<K, V, F> {
             return None;
         }
         let table = self.rebuild_table(self.initial_capacity.max(len * 2));
-        let (roster, ages) = (Roster::new(), Ages::new(false));
+        let (roster, ages) = (Roster::new(Policy::Fifo), Ages::new(false));
         Some(Spent { table, roster, ages, flights: Flights::new(false) })
     }
 
@@ -466,7 +483,7 @@ impl<K, V, F> Shard<K, V, F> {
     fn take_entries(&mut self) -> Spent<K, V, F> {
         Spent {
             table: mem::take(&mut self.table),
-            roster: mem::replace(&mut self.roster, Roster::new()),
+            roster: self.roster.take(),
             ages: self.ages.take(),
             flights: Flights::new(false),
         }

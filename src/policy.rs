@@ -1,0 +1,27 @@
+//! `Policy`: which entry makes way for a new one.
+
+/// Which entry of a full cache makes way for a new one; set by
+/// [`CacheBuilder::policy`](crate::CacheBuilder::policy).
+///
+/// A hit never waits for another hit, except with [`Lru`](Self::Lru). Up to 1,023 entries a cache is one
+/// shard, and the policy sees all of it; above, each shard keeps its own order.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum Policy {
+    /// The one that was stored first. The cheapest, and the only one of which reads know nothing.
+    #[default]
+    Fifo,
+    /// The one that was used least recently, exactly. A hit takes its shard's lock for writing.
+    Lru,
+    /// The oldest that was not used since it was last looked at: SIEVE ([Zhang et al., NSDI
+    /// 2024](https://www.usenix.org/conference/nsdi24/presentation/zhang-yazhuo)).
+    ///
+    /// As cheap as FIFO. It keeps what is popular, and does not suit what is used a few times in a row and
+    /// then never again, or read in loops.
+    Sieve,
+    /// What is new and not used again soon goes first, and what comes back soon after it went stays longer:
+    /// S3-FIFO ([Yang et al., SOSP 2023](https://dl.acm.org/doi/10.1145/3600006.3613147)).
+    ///
+    /// Better than FIFO and LRU on most traffic, at nearly FIFO's price.
+    S3Fifo,
+}

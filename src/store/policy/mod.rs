@@ -1,0 +1,169 @@
+//! The order in which entries of a shard make way for others, by its policy.
+//!
+//! A hit tells by a [mark](marks) at most, under the lock for reading; queues are put in order when
+//! somebody has to go. LRU alone does so at each hit.
+
+mod ghosts;
+mod lru;
+mod marks;
+mod queues;
+mod s3_fifo;
+mod sieve;
+
+use crate::policy::Policy;
+
+use super::arrivals::{Arrivals, Token};
+use super::digest::Digest;
+
+use lru::Lru;
+use s3_fifo::S3Fifo;
+use sieve::Sieve;
+
+/// How many entries are looked at to find one that goes, at most. Each that is passed over costs some
+/// nanoseconds, and was used since it was last looked at; after so many, one is as good as another.
+const STEPS: usize = 64;
+
+/// What of a hit the policy has to know.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Heed {
+    Nothing,
+    /// A mark will do.
+    Mark,
+    /// Its place in the order.
+    Order,
+}
+
+impl Heed {
+    pub(super) const fn of(policy: Policy) -> Self {
+        match policy {
+            Policy::Fifo => Self::Nothing,
+            Policy::Lru => Self::Order,
+            Policy::Sieve | Policy::S3Fifo => Self::Mark,
+        }
+    }
+}
+
+pub(super) enum Order {
+    /// Arrivals are the order.
+    Fifo,
+    Lru(Lru),
+    Sieve(Sieve),
+    S3Fifo(S3Fifo),
+}
+
+impl Order {
+    pub(super) const fn new(policy: Policy) -> Self {
+        match policy {
+            Policy::Fifo => Self::Fifo,
+            Policy::Lru => Self::Lru(Lru::new()),
+            Policy::Sieve => Self::Sieve(Sieve::new()),
+            Policy::S3Fifo => Self::S3Fifo(S3Fifo::new()),
+        }
+    }
+
+    /// Notes a hit, under the lock for reading.
+    #[inline]
+    pub(super) fn touch(&self, token: Token) {
+        match self {
+            Self::Fifo | Self::Lru(_) => {}
+            Self::Sieve(sieve) => sieve.touch(token),
+            Self::S3Fifo(s3_fifo) => s3_fifo.touch(token),
+        }
+    }
+
+    #[inline]
+    const fn is_fifo(&self) -> bool {
+        matches!(self, Self::Fifo)
+    }
+
+    /// Notes a use, under the lock for writing.
+    #[inline]
+    pub(super) fn promote(&mut self, token: Token) {
+        if !self.is_fifo() {
+            self.promote_queued(token);
+        }
+    }
+
+    fn promote_queued(&mut self, token: Token) {
+        match self {
+            Self::Lru(lru) => lru.promote(token),
+            others => others.touch(token),
+        }
+    }
+
+    #[inline]
+    pub(super) fn enter(&mut self, token: Token, digest: Digest) {
+        if !self.is_fifo() {
+            self.enter_queue(token, digest);
+        }
+    }
+
+    fn enter_queue(&mut self, token: Token, digest: Digest) {
+        match self {
+            Self::Fifo => {}
+            Self::Lru(lru) => lru.enter(token),
+            Self::Sieve(sieve) => sieve.enter(token),
+            Self::S3Fifo(s3_fifo) => s3_fifo.enter(token, digest),
+        }
+    }
+
+    #[inline]
+    pub(super) fn leave(&mut self, token: Token) {
+        if !self.is_fifo() {
+            self.leave_queue(token);
+        }
+    }
+
+    fn leave_queue(&mut self, token: Token) {
+        match self {
+            Self::Fifo => {}
+            Self::Lru(lru) => lru.leave(token),
+            Self::Sieve(sieve) => sieve.leave(token),
+            Self::S3Fifo(s3_fifo) => s3_fifo.leave(token),
+        }
+    }
+
+    /// Who is to be evicted. It leaves right after.
+    #[inline]
+    pub(super) fn victim(&mut self, arrivals: &Arrivals) -> Option<Token> {
+        if self.is_fifo() { arrivals.first() } else { self.queued_victim(arrivals) }
+    }
+
+    fn queued_victim(&mut self, arrivals: &Arrivals) -> Option<Token> {
+        match self {
+            Self::Fifo => arrivals.first(),
+            Self::Lru(lru) => lru.victim(),
+            Self::Sieve(sieve) => sieve.victim(),
+            Self::S3Fifo(s3_fifo) => s3_fifo.victim(arrivals),
+        }
+    }
+
+    /// As new.
+    pub(super) fn renewed(&self) -> Self {
+        Self::new(self.policy())
+    }
+
+    fn policy(&self) -> Policy {
+        match self {
+            Self::Fifo => Policy::Fifo,
+            Self::Lru(_) => Policy::Lru,
+            Self::Sieve(_) => Policy::Sieve,
+            Self::S3Fifo(_) => Policy::S3Fifo,
+        }
+    }
+
+    /// Panics unless everybody is in a queue, and nobody else.
+    #[cfg(any(test, feature = "test-util"))]
+    pub(super) fn validate(&self, arrivals: &Arrivals) {
+        let mut queued: Vec<Token> = match self {
+            Self::Fifo => return,
+            Self::Lru(lru) => lru.iter().collect(),
+            Self::Sieve(sieve) => sieve.iter().collect(),
+            Self::S3Fifo(s3_fifo) => s3_fifo.iter().collect(),
+        };
+        let mut arrived: Vec<Token> = arrivals.iter().collect();
+        queued.sort_unstable_by_key(|token| token.index());
+        arrived.sort_unstable_by_key(|token| token.index());
+        assert_eq!(queued, arrived, "who has arrived is in a queue, once");
+    }
+}

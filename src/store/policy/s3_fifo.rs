@@ -1,0 +1,114 @@
+//! S3-FIFO: newcomers pass a small queue, and only who is used there comes to the main one (Yang, Zhang,
+//! Qiu, Yue and Rashmi, "FIFO Queues are All You Need for Cache Eviction", SOSP 2023).
+
+use crate::store::arrivals::{Arrivals, Token};
+use crate::store::digest::Digest;
+
+use super::STEPS;
+use super::ghosts::Ghosts;
+use super::marks::Marks;
+use super::queues::{Queue, Queues};
+
+const SMALL: Queue = Queue(0);
+const MAIN: Queue = Queue(1);
+
+/// The small queue has one entry in so many.
+const SMALL_SHARE: usize = 10;
+/// How often an entry was used is counted up to this,
+const MOST_USES: u8 = 3;
+/// and who was used so often comes from the small queue to the main one.
+const PROMOTED_FROM: u8 = 2;
+
+const USES: u8 = 0b11;
+const IN_MAIN: u8 = 1 << 7;
+
+pub(in crate::store) struct S3Fifo {
+    queues: Queues<2>,
+    marks: Marks,
+    ghosts: Ghosts,
+    small: usize,
+    main: usize,
+}
+
+impl S3Fifo {
+    pub(super) const fn new() -> Self {
+        Self {
+            queues: Queues::new(),
+            marks: Marks::new(),
+            ghosts: Ghosts::new(),
+            small: 0,
+            main: 0,
+        }
+    }
+
+    #[inline]
+    pub(super) fn touch(&self, token: Token) {
+        let mark = self.marks.get(token);
+        if mark & USES < MOST_USES {
+            self.marks.set(token, mark + 1);
+        }
+    }
+
+    #[inline]
+    pub(super) fn enter(&mut self, token: Token, digest: Digest) {
+        if self.ghosts.take(digest, self.main) {
+            self.main += 1;
+            self.queues.push(MAIN, token);
+            self.marks.enter(token, IN_MAIN);
+        } else {
+            self.small += 1;
+            self.queues.push(SMALL, token);
+            self.marks.enter(token, 0);
+        }
+    }
+
+    #[inline]
+    pub(super) fn leave(&mut self, token: Token) {
+        self.queues.remove(token);
+        if self.marks.get(token) & IN_MAIN == 0 {
+            self.small -= 1;
+        } else {
+            self.main -= 1;
+        }
+    }
+
+    #[inline]
+    pub(super) fn victim(&mut self, arrivals: &Arrivals) -> Option<Token> {
+        for _ in 0..STEPS {
+            if self.is_small_queue_due() {
+                let token = self.queues.first(SMALL)?;
+                if self.marks.get(token) & USES < PROMOTED_FROM {
+                    self.ghosts.add(arrivals.digest(token), self.small + self.main);
+                    return Some(token);
+                }
+                self.promote(token);
+            } else {
+                let token = self.queues.first(MAIN)?;
+                let mark = self.marks.get(token);
+                if mark & USES == 0 {
+                    return Some(token);
+                }
+                self.marks.set(token, mark - 1);
+                self.queues.shift(MAIN, token);
+            }
+        }
+        self.queues.first(SMALL).or_else(|| self.queues.first(MAIN))
+    }
+
+    #[inline]
+    fn is_small_queue_due(&self) -> bool {
+        self.main == 0 || self.small * SMALL_SHARE >= self.small + self.main
+    }
+
+    fn promote(&mut self, token: Token) {
+        self.queues.shift(MAIN, token);
+        self.marks.set(token, IN_MAIN);
+        self.small -= 1;
+        self.main += 1;
+    }
+
+    #[cfg(any(test, feature = "test-util"))]
+    pub(super) fn iter(&self) -> impl Iterator<Item = Token> {
+        self.queues.iter(SMALL).chain(self.queues.iter(MAIN))
+    }
+}

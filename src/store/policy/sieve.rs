@@ -1,0 +1,68 @@
+//! SIEVE: a hand goes from the oldest entry to the newest, and takes the first that was not used since it
+//! last came by (Zhang, Yang, Yue, Vigfusson and Rashmi, "SIEVE is Simpler than LRU", NSDI 2024).
+
+use crate::store::arrivals::Token;
+
+use super::STEPS;
+use super::marks::Marks;
+use super::queues::{Queue, Queues};
+
+/// From the oldest to the newest.
+const BY_AGE: Queue = Queue(0);
+
+const VISITED: u8 = 1;
+
+pub(in crate::store) struct Sieve {
+    queue: Queues<1>,
+    marks: Marks,
+    /// Who is looked at next; the oldest if nobody.
+    hand: Option<Token>,
+}
+
+impl Sieve {
+    pub(super) const fn new() -> Self {
+        Self { queue: Queues::new(), marks: Marks::new(), hand: None }
+    }
+
+    #[inline]
+    pub(super) fn touch(&self, token: Token) {
+        if self.marks.get(token) != VISITED {
+            self.marks.set(token, VISITED);
+        }
+    }
+
+    #[inline]
+    pub(super) fn enter(&mut self, token: Token) {
+        self.queue.push(BY_AGE, token);
+        self.marks.enter(token, 0);
+    }
+
+    #[inline]
+    pub(super) fn leave(&mut self, token: Token) {
+        if self.hand == Some(token) {
+            self.hand = self.queue.after(token);
+        }
+        self.queue.remove(token);
+    }
+
+    pub(super) fn victim(&mut self) -> Option<Token> {
+        for _ in 0..STEPS {
+            let token = self.at_hand()?;
+            if self.marks.get(token) != VISITED {
+                break;
+            }
+            self.marks.set(token, 0);
+            self.hand = self.queue.after(token);
+        }
+        self.at_hand()
+    }
+
+    fn at_hand(&self) -> Option<Token> {
+        self.hand.or_else(|| self.queue.first(BY_AGE))
+    }
+
+    #[cfg(any(test, feature = "test-util"))]
+    pub(super) fn iter(&self) -> impl Iterator<Item = Token> {
+        self.queue.iter(BY_AGE)
+    }
+}
