@@ -15,6 +15,7 @@ use crate::expiry::{Expiry, Rule};
 use crate::freshness::Freshness;
 use crate::hash::DefaultHashBuilder;
 use crate::policy::Policy;
+use crate::rules::{Rules, Weigher};
 use crate::runtime::Runtime;
 use crate::store::{Plan, Store};
 use crate::sweeper::{Sweepable, Sweeper};
@@ -38,6 +39,8 @@ pub struct CacheBuilder<K, V, S = DefaultHashBuilder> {
     expiry: Option<Rule<K, V>>,
     ttl_jitter: f64,
     max_size: Option<usize>,
+    max_weight: Option<u64>,
+    weigher: Option<Weigher<K, V>>,
     policy: Policy,
     initial_capacity: usize,
     hasher: S,
@@ -65,6 +68,8 @@ impl<K, V> CacheBuilder<K, V> {
             expiry: None,
             ttl_jitter: 0.0,
             max_size: None,
+            max_weight: None,
+            weigher: None,
             policy: Policy::Fifo,
             initial_capacity: 0,
             hasher: DefaultHashBuilder::default(),
@@ -132,6 +137,43 @@ impl<K, V, S> CacheBuilder<K, V, S> {
         self
     }
 
+    /// Sets the most that all entries may weigh together; never exceeded, at no moment. Needs a
+    /// [`weigher`](Self::weigher). The default is no bound.
+    ///
+    /// A new entry takes the room of those that have expired, or else of as many others as it needs, by the
+    /// [policy](Self::policy), which counts entries and not what they weigh. One that is heavier than all may
+    /// be together is not stored, and counts as evicted at once; a value that it was to replace is removed.
+    /// Together with [`max_size`](Self::max_size), both hold. Entries that have expired and were not freed
+    /// yet count.
+    ///
+    /// ```
+    /// use fleeting::Cache;
+    ///
+    /// let cache: Cache<String, Vec<u8>> = Cache::builder()
+    ///     .max_weight(64 << 20) // bytes
+    ///     .weigher(|key: &String, value: &Vec<u8>| (key.len() + value.len()) as u64)
+    ///     .build()?;
+    /// cache.insert("a".to_owned(), vec![0; 9]);
+    /// assert_eq!(cache.weight(), 10);
+    /// # Ok::<(), fleeting::BuildError>(())
+    /// ```
+    pub fn max_weight(mut self, max_weight: u64) -> Self {
+        self.max_weight = Some(max_weight);
+        self
+    }
+
+    /// Sets what an entry weighs, in a unit of your choice: bytes, say. Zero is legal.
+    ///
+    /// Called once for each value that is to be stored, by whatever call, under no lock; the weight stays
+    /// what it was then. If it panics, nothing is stored: in a compute call that is
+    /// [`Panicked`](crate::ComputeError::Panicked) for all who wait, in others the panic passes through. It
+    /// must not hold a handle of the cache, which would then never be freed. Without
+    /// [`max_weight`](Self::max_weight) the sum is only counted, up to `u64::MAX`.
+    pub fn weigher(mut self, weigher: impl Fn(&K, &V) -> u64 + Send + Sync + 'static) -> Self {
+        self.weigher = Some(Box::new(weigher));
+        self
+    }
+
     /// Sets which entry makes way for a new one when the cache is full. The default is
     /// [`Policy::Fifo`].
     ///
@@ -163,6 +205,8 @@ impl<K, V, S> CacheBuilder<K, V, S> {
             expiry: self.expiry,
             ttl_jitter: self.ttl_jitter,
             max_size: self.max_size,
+            max_weight: self.max_weight,
+            weigher: self.weigher,
             policy: self.policy,
             initial_capacity: self.initial_capacity,
             hasher,
@@ -292,6 +336,12 @@ impl<K, V, S> CacheBuilder<K, V, S> {
         if self.max_size == Some(0) {
             return Err(BuildError::NO_MAX_SIZE);
         }
+        if self.max_weight == Some(0) {
+            return broken("max_weight", "must be at least 1");
+        }
+        if self.max_weight.is_some() && self.weigher.is_none() {
+            return broken("max_weight", "needs a weigher");
+        }
         if self.cleanup_interval.is_zero() {
             return broken("cleanup_interval", "must be more than zero");
         }
@@ -331,8 +381,8 @@ where
     ///
     /// # Errors
     ///
-    /// If a setting breaks its rule: `max_size`, `cleanup_interval`, `max_concurrent_computes`,
-    /// `compute_timeout` and `refresh_after` must not be zero; `compute_timeout` needs a `runtime`;
+    /// If a setting breaks its rule: `max_size`, `max_weight`, `cleanup_interval`, `max_concurrent_computes`,
+    /// `compute_timeout` and `refresh_after` must not be zero; `compute_timeout` needs a `runtime`, and `max_weight` a `weigher`;
     /// `refresh_after` must be less than `ttl`; `early_refresh` must be finite and not negative;
     /// `ttl_jitter` must be from 0.0 to 1.0; and `initial_capacity` must fit into memory.
     pub fn build(self) -> Result<Cache<K, V, S>, BuildError> {
@@ -348,8 +398,17 @@ where
             computes.stale_if_error,
         );
         let error_ttl = computes.error_ttl.into();
-        let lends_keys = self.expiry.is_some();
-        let plan = Plan { max_size, policy, initial_capacity, freshness, error_ttl, lends_keys };
+        let is_weighed = self.weigher.is_some();
+        let plan = Plan {
+            max_size,
+            is_weighed,
+            max_weight: self.max_weight,
+            policy,
+            initial_capacity,
+            freshness,
+            error_ttl,
+            lends_keys: is_weighed || self.expiry.is_some(),
+        };
         let Some(store) = Store::new(&plan, Clock::new(runtime.as_ref())) else {
             return Err(BuildError { setting: "initial_capacity", rule: "must fit into memory" });
         };
@@ -359,10 +418,11 @@ where
             permits: computes.max_concurrent.map(Permits::new),
         };
         let expiry = Expiry { ttl: ttl.into(), rule: self.expiry, jitter: self.ttl_jitter };
+        let rules = Rules { expiry, weigher: self.weigher };
         let engine = Arc::new_cyclic(|engine: &Weak<Engine<K, V, S>>| {
             let target: Weak<dyn Sweepable> = Weak::<Engine<K, V, S>>::clone(engine);
             let sweeper = Sweeper::new(target, cleanup_interval);
-            Engine { store, hasher, expiry, sweeper, host }
+            Engine { store, hasher, rules, sweeper, host }
         });
         Ok(Cache { engine })
     }
@@ -376,6 +436,8 @@ impl<K, V, S> fmt::Debug for CacheBuilder<K, V, S> {
             .field("has_expiry", &self.expiry.is_some())
             .field("ttl_jitter", &self.ttl_jitter)
             .field("max_size", &self.max_size)
+            .field("max_weight", &self.max_weight)
+            .field("has_weigher", &self.weigher.is_some())
             .field("policy", &self.policy)
             .field("initial_capacity", &self.initial_capacity)
             .field("has_runtime", &self.runtime.is_some())

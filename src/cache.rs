@@ -117,8 +117,8 @@ where
     /// compute that is running for the key goes on for those who wait for it, but is not stored.
     #[inline]
     pub fn insert(&self, key: K, value: V) -> Option<V> {
-        let ttl = self.engine.expiry.ttl(&key, &value);
-        self.engine.insert(Owned(key), value, ttl)
+        let lease = self.engine.rules.lease(&key, &value, None);
+        self.engine.insert(Owned(key), value, lease)
     }
 
     /// Removes the entry and returns its value, if it is fresh.
@@ -218,6 +218,13 @@ where
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.len() == 0
+    }
+
+    /// What all entries weigh together, those included that have expired and were not freed yet: their
+    /// number, if the cache has no [`weigher`](CacheBuilder::weigher).
+    #[must_use]
+    pub fn weight(&self) -> u64 {
+        self.engine.store.weight()
     }
 
     /// The most entries; `None` if there is no bound.
@@ -354,7 +361,7 @@ impl<K, V, S> fmt::Debug for Cache<K, V, S> {
             .debug_struct("Cache")
             .field("len", &self.engine.store.len())
             .field("max_size", &self.engine.store.max_size())
-            .field("ttl", &self.engine.expiry.ttl.duration())
+            .field("ttl", &self.engine.rules.expiry.ttl.duration())
             .finish_non_exhaustive()
     }
 }

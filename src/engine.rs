@@ -10,10 +10,11 @@ use crate::compute::flight::{Ground, Outcome};
 use crate::compute::host::Host;
 use crate::compute::many::Extras;
 use crate::compute::waiter::FlightHandle;
-use crate::expiry::{Expiry, Ttl};
+use crate::expiry::Ttl;
 use crate::key::{Owned, Source};
 use crate::options::Options;
 use crate::panic::contain;
+use crate::rules::{Lease, Rules};
 use crate::store::{Ending, Item, KeyHash, Leftovers, Store, Sweep, Ticket, Watch};
 use crate::sweeper::{Sweepable, Sweeper};
 use crate::sync::Arc;
@@ -21,7 +22,7 @@ use crate::sync::Arc;
 pub(crate) struct Engine<K, V, S> {
     pub(crate) store: Store<K, V, FlightHandle<V>>,
     pub(crate) hasher: S,
-    pub(crate) expiry: Expiry<K, V>,
+    pub(crate) rules: Rules<K, V>,
     pub(crate) sweeper: Sweeper,
     pub(crate) host: Host,
 }
@@ -66,15 +67,15 @@ impl<K: Hash + Eq, V: Clone, S: BuildHasher> Engine<K, V, S> {
 
     /// Stores a value; returns the fresh one that it replaced.
     #[inline]
-    pub(crate) fn insert<P>(&self, key: P, value: V, ttl: Ttl) -> Option<V>
+    pub(crate) fn insert<P>(&self, key: P, value: V, lease: Lease) -> Option<V>
     where
         P: Source<K, Lookup: Hash>,
     {
-        let (hash, ttl) = (self.hash(key.lookup()), self.expiry.jittered(ttl));
+        let hash = self.hash(key.lookup());
         let mut removed = Leftovers::new();
         let mut value = value;
         if !P::IS_OWNED {
-            match self.store.overwrite(hash, key.lookup(), value, ttl, &mut removed) {
+            match self.store.overwrite(hash, key.lookup(), value, lease, &mut removed) {
                 Ok((old, alarm)) => {
                     self.written(alarm);
                     drop(removed);
@@ -83,7 +84,7 @@ impl<K: Hash + Eq, V: Clone, S: BuildHasher> Engine<K, V, S> {
                 Err(unused) => value = unused,
             }
         }
-        let (old, alarm) = self.store.insert(hash, key.into_key(), value, ttl, &mut removed);
+        let (old, alarm) = self.store.insert(hash, key.into_key(), value, lease, &mut removed);
         self.written(alarm);
         drop(removed);
         old
@@ -97,15 +98,13 @@ impl<K: Hash + Eq, V: Clone, S: BuildHasher> Engine<K, V, S> {
         if !options.keeps(&value) {
             return None;
         }
-        if let Some(ttl) = options.ttl(&value) {
-            return self.insert(key, value, ttl);
-        }
-        if self.expiry.rule.is_none() {
-            return self.insert(key, value, self.expiry.ttl);
+        let own = options.ttl(&value);
+        if !self.rules.need_key(own) {
+            return self.insert(key, value, self.rules.lease_of_any(own));
         }
         let key = key.into_key();
-        let ttl = self.expiry.ttl(&key, &value);
-        self.insert(Owned(key), value, ttl)
+        let lease = self.rules.lease(&key, &value, own);
+        self.insert(Owned(key), value, lease)
     }
 
     /// Stores a value unless there is a fresh one; returns what is there then.
@@ -113,11 +112,10 @@ impl<K: Hash + Eq, V: Clone, S: BuildHasher> Engine<K, V, S> {
         if !options.keeps(&value) {
             return value;
         }
-        let ttl = options.ttl(&value).unwrap_or_else(|| self.expiry.ttl(&key, &value));
-        let ttl = self.expiry.jittered(ttl);
+        let lease = self.rules.lease(&key, &value, options.ttl(&value));
         let mut removed = Leftovers::new();
         let mut item = Item::new(self.hash(&key), key, value.clone());
-        match self.store.insert_if_absent(&mut item, ttl, &mut removed) {
+        match self.store.insert_if_absent(&mut item, lease, &mut removed) {
             Ok(alarm) => {
                 self.written(alarm);
                 drop(removed);
@@ -134,22 +132,22 @@ where
     V: Clone + Send + Sync,
     S: Send + Sync,
 {
-    /// A copy to be stored, and for how long; `None` if it is not to be stored. Runs the user's code: not
+    /// A copy to be stored, and with what; `None` if it is not to be stored. Runs the user's code: not
     /// for use under a lock.
     #[inline]
-    fn landing(&self, ticket: Ticket, value: &V, mut options: Options<V>) -> Option<(V, Ttl)> {
+    fn landing(&self, ticket: Ticket, value: &V, mut options: Options<V>) -> Option<(V, Lease)> {
         if !options.keeps(value) {
             return None;
         }
-        let ttl = options.ttl(value).unwrap_or_else(|| self.ttl(ticket, value));
-        Some((value.clone(), self.expiry.jittered(ttl)))
+        let lease = self.lease(ticket, value, options.ttl(value));
+        Some((value.clone(), lease))
     }
 
     #[inline]
-    fn land_value(&self, ticket: Ticket, landing: Option<(V, Ttl)>) {
-        let Some((value, ttl)) = landing else { return self.end(ticket, Ending::Unkept) };
+    fn land_value(&self, ticket: Ticket, landing: Option<(V, Lease)>) {
+        let Some((value, lease)) = landing else { return self.end(ticket, Ending::Unkept) };
         let mut removed = Leftovers::new();
-        let alarm = self.store.land(ticket, value, ttl, &mut removed);
+        let alarm = self.store.land(ticket, value, lease, &mut removed);
         // The value is stored: a destructor's panic is not the compute's.
         let _ = contain(|| drop(removed));
         if let Some(alarm) = alarm {
@@ -157,13 +155,15 @@ where
         }
     }
 
-    /// How long the value of a flight lives by the cache's own rule.
+    /// With what the value of a flight is stored.
     #[inline]
-    fn ttl(&self, ticket: Ticket, value: &V) -> Ttl {
-        let Some(rule) = &self.expiry.rule else { return self.expiry.ttl };
+    fn lease(&self, ticket: Ticket, value: &V, own: Option<Ttl>) -> Lease {
+        if !self.rules.need_key(own) {
+            return self.rules.lease_of_any(own);
+        }
         // Without a key, a write came first: then the value is not stored.
         let key = self.store.flight_key(ticket);
-        key.map_or(self.expiry.ttl, |key| rule(&key, value).into())
+        key.map_or_else(|| self.rules.lease_of_any(own), |key| self.rules.lease(&key, value, own))
     }
 }
 
@@ -210,10 +210,10 @@ where
     S: BuildHasher + Send + Sync,
 {
     fn store_extra(&self, key: K, value: V, watch: &Watch) {
-        let ttl = self.expiry.jittered(self.expiry.ttl(&key, &value));
+        let lease = self.rules.lease(&key, &value, None);
         let mut removed = Leftovers::new();
         let mut item = Item::new(self.hash(&key), key, value);
-        if let Some(alarm) = self.store.insert_extra(&mut item, ttl, watch, &mut removed) {
+        if let Some(alarm) = self.store.insert_extra(&mut item, lease, watch, &mut removed) {
             self.written(alarm);
         }
     }

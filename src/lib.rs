@@ -369,6 +369,7 @@ mod options;
 mod panic;
 mod policy;
 mod reads;
+mod rules;
 pub mod runtime;
 mod scope;
 mod stats;

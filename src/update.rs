@@ -9,7 +9,7 @@ use crate::engine::Engine;
 use crate::expiry::Ttl;
 use crate::key::Source;
 use crate::options::Options;
-use crate::store::{Item, KeyHash, Leftovers};
+use crate::store::{Item, KeyHash, Leftovers, Version};
 
 /// One call: tries until nobody else has written meanwhile.
 pub(crate) struct Update<F, V> {
@@ -29,8 +29,8 @@ enum Key<P, K> {
 /// What an attempt came to.
 enum Attempt<V> {
     Done(Option<V>),
-    /// This is to be stored where nothing is.
-    Absent(V, Ttl),
+    /// This is to be stored in place of that of this version, or where nothing is.
+    Store(V, Option<Version>),
     /// Somebody else has written.
     Again,
 }
@@ -51,40 +51,34 @@ where
         S: BuildHasher,
         P: Source<K, Lookup: Hash>,
     {
-        let (expiry, hash) = (&engine.expiry, engine.hash(key.lookup()));
-        let needs_key = expiry.rule.is_some();
+        let hash = engine.hash(key.lookup());
+        let needs_key = engine.rules.need_key(None);
         let mut key = if needs_key { Key::Owned(key.into_key()) } else { Key::Given(key) };
         loop {
             let attempt = match &key {
-                Key::Given(key) => self.attempt(engine, hash, key.lookup(), |_| expiry.ttl),
-                Key::Owned(key) => self.attempt(engine, hash, key, |value| expiry.ttl(key, value)),
+                Key::Given(key) => self.attempt(engine, hash, key.lookup()),
+                Key::Owned(key) => self.attempt(engine, hash, key),
             };
-            let (value, ttl) = match attempt {
+            let (value, version) = match attempt {
                 Attempt::Done(value) => return value,
-                Attempt::Absent(value, ttl) => (value, ttl),
+                Attempt::Store(value, version) => (value, version),
                 Attempt::Again => continue,
             };
-            let owned = match key {
-                Key::Given(key) => key.into_key(),
-                Key::Owned(key) => key,
-            };
-            let mut removed = Leftovers::new();
-            let mut item = Item::new(hash, owned, value.clone());
-            if let Ok(alarm) = engine.store.insert_if_absent(&mut item, ttl, &mut removed) {
-                engine.written(alarm);
-                return Some(value);
+            let own = self.own_ttl(&value);
+            if let (Key::Given(key), Some(version)) = (&key, version) {
+                if replace(engine, hash, key.lookup(), version, value.clone(), own) {
+                    return Some(value);
+                }
+                continue;
             }
-            key = Key::Owned(item.take().0);
+            match store(engine, hash, key.into_owned(), version, value.clone(), own) {
+                Ok(()) => return Some(value),
+                Err(unused) => key = Key::Owned(unused),
+            }
         }
     }
 
-    fn attempt<K, S, Q>(
-        &mut self,
-        engine: &Engine<K, V, S>,
-        hash: KeyHash,
-        key: &Q,
-        default: impl FnOnce(&V) -> Ttl,
-    ) -> Attempt<V>
+    fn attempt<K, S, Q>(&mut self, engine: &Engine<K, V, S>, hash: KeyHash, key: &Q) -> Attempt<V>
     where
         K: Eq,
         Q: Equivalent<K> + ?Sized,
@@ -102,18 +96,73 @@ where
         if !self.options.keeps(&value) {
             return Attempt::Done(Some(value));
         }
+        Attempt::Store(value, version)
+    }
+
+    fn own_ttl(&mut self, value: &V) -> Option<Ttl> {
         if !std::mem::replace(&mut self.is_asked, true) {
-            self.ttl = self.options.ttl(&value);
+            self.ttl = self.options.ttl(value);
         }
-        let ttl = engine.expiry.jittered(self.ttl.unwrap_or_else(|| default(&value)));
-        let Some(version) = version else { return Attempt::Absent(value, ttl) };
-        let copy = value.clone();
-        match store.replace_version(hash, key, version, copy, ttl, &mut removed) {
-            Ok(alarm) => {
-                engine.written(alarm);
-                Attempt::Done(Some(value))
-            }
-            Err(_) => Attempt::Again,
+        self.ttl
+    }
+}
+
+impl<P, K> Key<P, K> {
+    fn into_owned(self) -> K
+    where
+        P: Source<K>,
+    {
+        match self {
+            Self::Given(key) => key.into_key(),
+            Self::Owned(key) => key,
         }
+    }
+}
+
+/// Stores a value in place of that of this version, if it is still there, without a key to keep.
+fn replace<K, V, S, Q>(
+    engine: &Engine<K, V, S>,
+    hash: KeyHash,
+    key: &Q,
+    version: Version,
+    value: V,
+    own: Option<Ttl>,
+) -> bool
+where
+    K: Hash + Eq,
+    V: Clone,
+    S: BuildHasher,
+    Q: Equivalent<K> + ?Sized,
+{
+    let mut removed = Leftovers::new();
+    let lease = engine.rules.lease_of_any(own);
+    let stored = engine.store.replace_version(hash, key, version, value, lease, &mut removed);
+    stored.map(|alarm| engine.written(alarm)).is_ok()
+}
+
+/// Stores a value in place of that of this version, if it is still there, or where nothing is. Else gives
+/// the key back.
+fn store<K, V, S>(
+    engine: &Engine<K, V, S>,
+    hash: KeyHash,
+    key: K,
+    version: Option<Version>,
+    value: V,
+    own: Option<Ttl>,
+) -> Result<(), K>
+where
+    K: Hash + Eq,
+    V: Clone,
+    S: BuildHasher,
+{
+    let mut removed = Leftovers::new();
+    let lease = engine.rules.lease(&key, &value, own);
+    let mut item = Item::new(hash, key, value);
+    match engine.store.insert_over(&mut item, version, lease, &mut removed) {
+        Some(alarm) => {
+            engine.written(alarm);
+            Ok(())
+        }
+        None => Err(item.take().0),
     }
 }

@@ -95,12 +95,15 @@ pub(super) struct Stamp {
     pub(super) deadline: Tick,
     /// How long it took to compute; zero if it was not.
     pub(super) cost: Duration,
+    /// Zero where entries have no weights.
+    pub(super) weight: u64,
 }
 
-impl From<Tick> for Stamp {
+impl Stamp {
+    /// Of a value that was not computed.
     #[inline]
-    fn from(deadline: Tick) -> Self {
-        Self { deadline, cost: Duration::ZERO }
+    pub(super) fn new(deadline: Tick, weight: u64) -> Self {
+        Self { deadline, cost: Duration::ZERO, weight }
     }
 }
 

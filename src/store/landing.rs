@@ -4,7 +4,7 @@ use std::mem;
 use std::time::Duration;
 
 use crate::clock::{Clock, Reading, Tick};
-use crate::expiry::Ttl;
+use crate::rules::Lease;
 use crate::sync::Arc;
 
 use super::entry::{Item, Stamp, Version};
@@ -174,8 +174,8 @@ impl<K: Eq, V: Clone, F: Handle> Store<K, V, F> {
             Wanted::Recomputed => present
                 .is_some_and(|entry| !now.has_passed(self.freshness.served_until(entry.deadline))),
         };
-        self.bound.release(shard.tidy(now.tick(), removed));
-        self.bound.release(usize::from(shard.remove_expired(hash, &key, &now, removed)));
+        self.tidy(&mut shard, now.tick(), removed);
+        self.remove_if_expired(&mut shard, hash, &key, &now, removed);
         // One that all callers have just left, or that has failed.
         let is_overdue = |handle: &F| handle.overdue_since(&self.clock).is_some();
         let failures = shard.flights.supersede(hash, &key, is_overdue, removed);
@@ -199,11 +199,12 @@ impl<K: Eq, V: Clone, F: Handle> Store<K, V, F> {
         &self,
         ticket: Ticket,
         value: V,
-        ttl: Ttl,
+        lease: Lease,
         removed: &mut Leftovers<K, V>,
     ) -> Option<Tick> {
         let Ticket { hash, generation, begun, is_counted, .. } = ticket;
-        let (mut value, mut place) = (Some(value), None);
+        let Lease { ttl, weight } = lease;
+        let (mut value, mut room) = (Some(value), self.room());
         loop {
             // Declared first, so dropped last: under no lock.
             let mut item;
@@ -211,7 +212,7 @@ impl<K: Eq, V: Clone, F: Handle> Store<K, V, F> {
             let is_coarse = ttl.is_long() && !begun.is_exact;
             let now = if is_coarse { self.clock.reading() } else { self.clock.exact_reading() };
             let cost = begun.elapsed(&now, &self.clock);
-            self.bound.release(shard.tidy(now.tick(), removed));
+            self.tidy(&mut shard, now.tick(), removed);
             let Some(flight) = shard.flights.end(hash, generation) else {
                 shard.stats.compute_time += if is_counted { cost } else { Duration::ZERO };
                 return None;
@@ -222,21 +223,22 @@ impl<K: Eq, V: Clone, F: Handle> Store<K, V, F> {
             let stored =
                 if ttl.is_long() && !is_coarse { self.clock.reading().tick() } else { now.tick() };
             let deadline = ttl.deadline(stored);
-            let stamp = Stamp { deadline, cost };
-            match self.put(&mut shard, &mut item, stamp, &now, place.take(), removed) {
-                stored @ (Put::Stored | Put::Replaced(_)) => {
+            let stamp = Stamp { deadline, cost, weight };
+            let lack = match self.put(&mut shard, &mut item, stamp, &now, &mut room, removed) {
+                Put::Lacking(lack) => {
+                    let (key, unused) = item.take();
+                    value = Some(unused);
+                    shard.flights.resume(key, flight);
+                    lack
+                }
+                stored => {
                     stored.leave(removed);
                     shard.stats.compute_time += if is_counted { cost } else { Duration::ZERO };
                     return Some(self.lapse(deadline));
                 }
-                Put::Full => {
-                    let (key, unused) = item.take();
-                    value = Some(unused);
-                    shard.flights.resume(key, flight);
-                }
-            }
+            };
             drop(shard);
-            place = self.room_elsewhere(hash, removed);
+            self.make_room(lack, hash, weight, &mut room, removed);
         }
     }
 

@@ -12,6 +12,7 @@ mod entry;
 mod flights;
 mod landing;
 mod leftovers;
+mod load;
 mod policy;
 mod removals;
 mod resize;
@@ -21,6 +22,7 @@ mod roster;
 mod run;
 mod shard;
 mod sweep;
+mod weights;
 mod wheel;
 mod writes;
 
@@ -50,6 +52,7 @@ use arrivals::Token;
 use bound::Bound;
 use entry::Entry;
 use flights::Found;
+use load::Load;
 use policy::Heed;
 use removals::Removals;
 use shard::Shard;
@@ -70,6 +73,8 @@ pub(crate) struct Store<K, V, F> {
     shards: Box<[Slot<K, V, F>]>,
     reads: Reads,
     bound: Bound,
+    /// Where entries have weights.
+    load: Option<Load>,
     clock: Clock,
     heed: Heed,
     freshness: Freshness,
@@ -83,6 +88,9 @@ pub(crate) struct Store<K, V, F> {
 /// What a store is built with.
 pub(crate) struct Plan {
     pub(crate) max_size: Option<usize>,
+    /// Whether entries have weights.
+    pub(crate) is_weighed: bool,
+    pub(crate) max_weight: Option<u64>,
     pub(crate) policy: Policy,
     pub(crate) initial_capacity: usize,
     pub(crate) freshness: Freshness,
@@ -124,11 +132,12 @@ pub(crate) enum Look<V, J> {
 impl<K, V, F> Store<K, V, F> {
     /// `None` if there is no memory for `initial_capacity` entries.
     pub(crate) fn new(plan: &Plan, clock: Clock) -> Option<Self> {
-        let &Plan { max_size, policy, initial_capacity, freshness, error_ttl, lends_keys } = plan;
-        let count = shard_count(max_size);
+        let &Plan { max_size, max_weight, policy, initial_capacity, freshness, error_ttl, .. } =
+            plan;
+        let count = shard_count(max_size, max_weight);
         let capacity = initial_capacity.min(max_size.unwrap_or(usize::MAX)).div_ceil(count);
         let slot = || {
-            let mut shard = Shard::new(policy, &freshness, lends_keys);
+            let mut shard = Shard::new(plan);
             let reserved = capacity == 0 || shard.reserve(capacity);
             reserved.then(|| Slot(RwLock::new(shard)))
         };
@@ -136,7 +145,19 @@ impl<K, V, F> Store<K, V, F> {
         let (reads, bound, grace) = (Reads::new(), Bound::new(max_size), freshness.grace());
         let removals = Arc::default();
         let heed = Heed::of(policy);
-        Some(Self { shards, reads, bound, clock, heed, freshness, grace, error_ttl, removals })
+        let load = plan.is_weighed.then(|| Load::new(max_weight));
+        Some(Self {
+            shards,
+            reads,
+            bound,
+            load,
+            clock,
+            heed,
+            freshness,
+            grace,
+            error_ttl,
+            removals,
+        })
     }
 
     pub(crate) fn clock(&self) -> &Clock {
@@ -150,6 +171,11 @@ impl<K, V, F> Store<K, V, F> {
     pub(crate) fn len(&self) -> usize {
         let counted = || self.shards.iter().map(|slot| slot.0.read().len()).sum();
         self.bound.taken().unwrap_or_else(counted)
+    }
+
+    /// What all entries weigh: one each, where they have no weights.
+    pub(crate) fn weight(&self) -> u64 {
+        self.load.as_ref().map_or_else(|| self.len() as u64, Load::taken)
     }
 
     pub(crate) fn stats(&self) -> Stats {
@@ -174,7 +200,7 @@ impl<K, V, F> Store<K, V, F> {
             self.removals.note();
             let spent = shard.clear();
             // Under the lock: a bound may begin, and counts what is there.
-            self.bound.release(spent.len());
+            self.settle(&mut shard, spent.len());
             spent
         };
         // Dropped when all shards are empty: a destructor may panic.
@@ -211,7 +237,8 @@ impl<K, V, F> Store<K, V, F> {
         let mut removed = Leftovers::new();
         let mut shard = self.shard(hash).write();
         let now = self.clock.exact_reading();
-        self.bound.release(usize::from(shard.remove_expired(hash, key, &now, &mut removed)));
+        let count = usize::from(shard.remove_expired(hash, key, &now, &mut removed));
+        self.settle(&mut shard, count);
         drop(shard);
         drop(removed);
     }
@@ -448,7 +475,16 @@ impl<K, V, F> Store<K, V, F> {
         let held: usize = self.shards.iter().map(|slot| slot.0.read().len()).sum();
         assert_eq!(self.len(), held, "the size is the sum of the shards");
         assert!(self.max_size().is_none_or(|max_size| held <= max_size), "the bound holds");
-        self.shards.iter().map(|slot| slot.0.read().validate()).sum()
+        let (mut flights, mut weight) = (0, 0);
+        for slot in &self.shards {
+            let (of_shard, heavy) = slot.0.read().validate();
+            flights += of_shard;
+            weight += heavy;
+        }
+        let taken = self.load.as_ref().map_or(0, Load::taken);
+        assert_eq!(taken, weight, "the weight is what the shards hold");
+        assert!(self.load.as_ref().is_none_or(|load| weight <= load.most()), "the bound holds");
+        flights
     }
 }
 
@@ -457,13 +493,18 @@ impl<K, V, F> Store<K, V, F> {
 /// A table has a power of two of places. If all shards of a full cache had just too many entries for
 /// one size, each would be twice as large as it need be; so there are so many shards that each is
 /// filled well.
-fn shard_count(max_size: Option<usize>) -> usize {
+///
+/// What a bounded weight is made of is not known. Where it is small, entries can only be few.
+fn shard_count(max_size: Option<usize>, max_weight: Option<u64>) -> usize {
     let wanted = (SHARDS_PER_CORE * cores()).next_power_of_two().min(1 << 15);
-    let Some(max_size) = max_size else { return wanted };
-    let least = wanted.min(max_size / ENTRIES_PER_SHARD);
+    let heaviest =
+        max_weight.map_or(usize::MAX, |weight| usize::try_from(weight).unwrap_or(usize::MAX));
+    let most = max_size.unwrap_or(usize::MAX).min(heaviest);
+    let least = wanted.min(most / ENTRIES_PER_SHARD);
     if least <= 1 {
         return 1;
     }
+    let Some(max_size) = max_size else { return least };
     let places = max_size / least / FILLED_EIGHTHS * 8;
     let filled = (1 << places.ilog2()) / 8 * FILLED_EIGHTHS;
     max_size.div_ceil(filled)

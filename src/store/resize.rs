@@ -50,7 +50,7 @@ impl<K, V, F> Store<K, V, F> {
         let evict =
             |_: &usize| shard.expire_any(now.tick(), removed) || shard.evict_any(&now, removed);
         let evicted = (0..due).take_while(evict).count();
-        self.bound.release(evicted);
+        self.settle(&mut shard, evicted);
         evicted
     }
 }

@@ -1,16 +1,146 @@
-//! Room: where a new entry goes, without the bound ever being exceeded.
+//! Room: where a new entry goes, without a bound ever being exceeded.
 
-use crate::clock::Tick;
+use hashbrown::Equivalent;
 
+use crate::clock::{Reading, Tick};
+
+use super::arrivals::Token;
 use super::bound::Place;
+use super::entry::{Item, Stamp};
 use super::leftovers::Leftovers;
-use super::shard::Shard;
-use super::{KeyHash, Store};
+use super::load::Load;
+use super::shard::{Lack, Old, Put, Shard};
+use super::{BATCH, KeyHash, Store};
+
+/// What a writer holds for the entry that it is about to store. What is left of it is given back.
+pub(super) struct Room<'a> {
+    place: Option<Place<'a>>,
+    load: Option<&'a Load>,
+    weight: u64,
+}
+
+/// What is needed of a room.
+#[derive(Clone, Copy)]
+struct Need {
+    /// The entry whose value is to be replaced: it has a place, and is not to be evicted.
+    present: Option<Token>,
+    weight: u64,
+}
+
+impl Room<'_> {
+    #[cold]
+    fn release(&self) {
+        if let Some(load) = self.load {
+            load.release(self.weight);
+        }
+    }
+
+    fn is_enough(&self, need: Need) -> bool {
+        self.weight >= need.weight && (self.place.is_some() || need.present.is_some())
+    }
+}
+
+impl Drop for Room<'_> {
+    #[inline]
+    fn drop(&mut self) {
+        if self.weight > 0 {
+            self.release();
+        }
+    }
+}
 
 impl<K, V, F> Store<K, V, F> {
+    /// Nothing so far.
+    #[inline]
+    pub(super) fn room(&self) -> Room<'_> {
+        Room { place: None, load: self.load.as_ref(), weight: 0 }
+    }
+
+    /// Gives back what `count` entries took that were removed from a shard, under its lock.
+    #[inline]
+    pub(super) fn settle(&self, shard: &mut Shard<K, V, F>, count: usize) {
+        self.bound.release(count);
+        if let Some(load) = &self.load {
+            load.release(shard.weights.take_freed());
+        }
+    }
+
+    /// The share of cleaning that each write does.
+    #[inline]
+    pub(super) fn tidy(
+        &self,
+        shard: &mut Shard<K, V, F>,
+        now: Tick,
+        removed: &mut Leftovers<K, V>,
+    ) {
+        let count = shard.tidy(now, removed);
+        if count > 0 {
+            self.settle(shard, count);
+        }
+    }
+
+    /// Removes what stands under a key if its time is over.
+    #[inline]
+    pub(super) fn remove_if_expired<Q: Equivalent<K> + ?Sized>(
+        &self,
+        shard: &mut Shard<K, V, F>,
+        hash: KeyHash,
+        key: &Q,
+        now: &Reading<'_>,
+        removed: &mut Leftovers<K, V>,
+    ) {
+        let count = usize::from(shard.remove_expired(hash, key, now, removed));
+        self.settle(shard, count);
+    }
+
+    /// Whether entries have weights.
+    #[inline]
+    pub(super) fn is_weighed(&self) -> bool {
+        self.load.is_some()
+    }
+
+    /// Stores a value in its shard, given the room that is in hand.
+    #[inline]
+    pub(super) fn put<'a>(
+        &'a self,
+        shard: &mut Shard<K, V, F>,
+        item: &mut Item<K, V>,
+        stamp: Stamp,
+        now: &Reading<'_>,
+        room: &mut Room<'a>,
+        removed: &mut Leftovers<K, V>,
+    ) -> Put<V>
+    where
+        K: Eq,
+    {
+        if self.is_weighed() {
+            return self.put_weighed(shard, item, stamp, now, room, removed);
+        }
+        self.put_plain(shard, item, stamp, now, room.place.take(), removed)
+    }
+
+    /// Stores a value that has no weight, given the place that is in hand.
+    #[inline]
+    pub(super) fn put_plain<'a>(
+        &'a self,
+        shard: &mut Shard<K, V, F>,
+        item: &mut Item<K, V>,
+        stamp: Stamp,
+        now: &Reading<'_>,
+        place: Option<Place<'a>>,
+        removed: &mut Leftovers<K, V>,
+    ) -> Put<V>
+    where
+        K: Eq,
+    {
+        let place = place.or_else(|| self.room_of_expired(shard, now.tick(), removed));
+        let place = || place.or_else(|| self.bound.reserve());
+        shard.put(item, stamp, now, place, removed)
+    }
+
     /// The place of an entry of this shard whose time is over, if the cache is full and there is one.
     #[inline]
-    pub(super) fn room_of_expired(
+    fn room_of_expired(
         &self,
         shard: &mut Shard<K, V, F>,
         now: Tick,
@@ -20,26 +150,159 @@ impl<K, V, F> Store<K, V, F> {
         expired.then(|| self.bound.vacated())
     }
 
-    /// A place given up by another shard than that of `hash`, which has nothing to give.
+    /// Makes room where it lacks, under no lock.
     #[cold]
-    pub(super) fn room_elsewhere(
-        &self,
+    pub(super) fn make_room<'a>(
+        &'a self,
+        lack: Lack,
         hash: KeyHash,
+        weight: u64,
+        room: &mut Room<'a>,
         removed: &mut Leftovers<K, V>,
-    ) -> Option<Place<'_>> {
+    ) {
+        match lack {
+            // What was evicted so far goes first: all of it may be much.
+            Lack::Here => removed.clear(),
+            Lack::Elsewhere => self.room_elsewhere(hash, weight, room, removed),
+        }
+    }
+
+    /// Takes room from other shards than that of `hash`, which has nothing to give.
+    fn room_elsewhere<'a>(
+        &'a self,
+        hash: KeyHash,
+        weight: u64,
+        room: &mut Room<'a>,
+        removed: &mut Leftovers<K, V>,
+    ) {
         let (later, earlier) = (self.index(hash) + 1..self.shards.len(), 0..self.index(hash));
         for index in later.chain(earlier) {
             let mut shard = self.shards[index].0.write();
             let now = self.clock.exact_reading();
-            if let Some(place) = self.bound.reserve() {
-                return Some(place);
-            }
-            if shard.expire_any(now.tick(), removed) || shard.evict_any(&now, removed) {
-                return Some(self.bound.vacated());
+            let has_room = match &self.load {
+                Some(load) => {
+                    let need = Need { present: None, weight };
+                    self.gather(load, &mut shard, need, &now, room, removed).is_ok()
+                }
+                None => self.take_place(&mut shard, &now, room, removed),
+            };
+            if has_room {
+                return;
             }
         }
-        // All places are in the hands of other threads, between one shard and another.
+        // All is in the hands of other threads, between one shard and another. What is held here may be
+        // just what another lacks.
+        *room = self.room();
         std::thread::yield_now();
-        None
+    }
+
+    /// Takes the place of another entry; false if there is none.
+    fn take_place<'a>(
+        &'a self,
+        shard: &mut Shard<K, V, F>,
+        now: &Reading<'_>,
+        room: &mut Room<'a>,
+        removed: &mut Leftovers<K, V>,
+    ) -> bool {
+        room.place = self.bound.reserve().or_else(|| {
+            let vacated = shard.expire_any(now.tick(), removed) || shard.evict_any(now, removed);
+            vacated.then(|| self.bound.vacated())
+        });
+        room.place.is_some()
+    }
+}
+
+/// Where entries have weights.
+impl<K, V, F> Store<K, V, F> {
+    fn put_weighed<'a>(
+        &'a self,
+        shard: &mut Shard<K, V, F>,
+        item: &mut Item<K, V>,
+        stamp: Stamp,
+        now: &Reading<'_>,
+        room: &mut Room<'a>,
+        removed: &mut Leftovers<K, V>,
+    ) -> Put<V>
+    where
+        K: Eq,
+    {
+        let load = self.load.as_ref().expect("entries have weights");
+        if shard.remove_expired(item.hash, item.key(), now, removed) {
+            room.place = Some(self.bound.vacated());
+            room.weight += shard.weights.take_freed();
+        }
+        let present = shard.find(item.hash, item.key()).map(|entry| entry.token);
+        if stamp.weight > load.most() {
+            return self.refuse(shard, item, now, removed);
+        }
+        if present.is_none() && shard.is_late(stamp, now) {
+            return shard.pass_by(item, removed);
+        }
+        let held = present.map_or(0, |token| shard.weights.of(token));
+        let need = Need { present, weight: stamp.weight.saturating_sub(held) };
+        if let Err(lack) = self.gather(load, shard, need, now, room, removed) {
+            return Put::Lacking(lack);
+        }
+        let put = shard.put(item, stamp, now, || room.place.take(), removed);
+        room.weight -= need.weight;
+        self.settle(shard, 0);
+        put
+    }
+
+    /// Evicts entries of this shard until the room is enough.
+    fn gather<'a>(
+        &'a self,
+        load: &Load,
+        shard: &mut Shard<K, V, F>,
+        need: Need,
+        now: &Reading<'_>,
+        room: &mut Room<'a>,
+        removed: &mut Leftovers<K, V>,
+    ) -> Result<(), Lack> {
+        for _ in 0..BATCH {
+            if room.place.is_none() && need.present.is_none() {
+                room.place = self.bound.reserve();
+            }
+            let lack = need.weight.saturating_sub(room.weight);
+            if load.reserve(lack) {
+                room.weight += lack;
+            }
+            if room.is_enough(need) {
+                return Ok(());
+            }
+            let is_removed = shard.expire_any(now.tick(), removed)
+                || shard.evict_beside(need.present, now, removed);
+            if !is_removed {
+                return Err(Lack::Elsewhere);
+            }
+            // The place of a second one is given back.
+            room.place = Some(self.bound.vacated());
+            room.weight += shard.weights.take_freed();
+        }
+        Err(Lack::Here)
+    }
+
+    /// Does not store what is heavier than all may be. What it was to replace goes all the same: it is
+    /// not the value of the key any more.
+    fn refuse(
+        &self,
+        shard: &mut Shard<K, V, F>,
+        item: &mut Item<K, V>,
+        now: &Reading<'_>,
+        removed: &mut Leftovers<K, V>,
+    ) -> Put<V>
+    where
+        K: Eq,
+    {
+        let present = shard.remove(item.hash, item.key());
+        self.settle(shard, usize::from(present.is_some()));
+        shard.turn_away(item, removed);
+        let Some(present) = present else { return Put::Stored };
+        removed.key(present.key);
+        if now.has_passed(present.deadline) {
+            removed.value(present.value);
+            return Put::Replaced(Old(None));
+        }
+        Put::Replaced(Old(Some(present.value)))
     }
 }

@@ -79,10 +79,21 @@ impl Roster {
         self.wheel.arm(token, deadline);
     }
 
-    /// Who is to be evicted. It leaves right after.
+    /// Who is to be evicted.
     #[inline]
     pub(super) fn victim(&mut self) -> Option<Token> {
         self.order.victim(&self.arrivals)
+    }
+
+    /// The same, but not this one.
+    pub(super) fn victim_beside(&mut self, spared: Token) -> Option<Token> {
+        let victim = self.victim()?;
+        if victim != spared {
+            return Some(victim);
+        }
+        // Who came first of the others: it is rare that one which has just been written is to go.
+        let first = self.arrivals.first()?;
+        if first == spared { self.arrivals.after(first) } else { Some(first) }
     }
 
     /// Notes a hit, under the lock for reading.

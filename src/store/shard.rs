@@ -8,11 +8,11 @@ use hashbrown::hash_table::Entry as TableEntry;
 use hashbrown::{Equivalent, HashTable};
 
 use crate::clock::{Reading, Tick};
-use crate::freshness::Freshness;
 use crate::panic::Postponed;
 use crate::policy::Policy;
 use crate::stats::Stats;
 
+use super::Plan;
 use super::ages::Ages;
 use super::arrivals::Token;
 use super::bound::Place;
@@ -21,6 +21,7 @@ use super::entry::{Entry, Item, Stamp, Version};
 use super::flights::Flights;
 use super::leftovers::{Leftovers, drop_entries};
 use super::roster::{Examined, Roster};
+use super::weights::Weights;
 
 /// How many entries that may be due an insert looks at for one that has expired, before it evicts.
 const ROOM_BUDGET: usize = 32;
@@ -39,8 +40,17 @@ const FULL_SIXTEENTHS: usize = 13;
 pub(super) enum Put<V> {
     Stored,
     Replaced(Old<V>),
-    /// Not stored: the bound is reached, and the shard has nothing to evict.
-    Full,
+    /// Not stored: there is no room.
+    Lacking(Lack),
+}
+
+/// Where room is to be made.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Lack {
+    /// In another shard: this one has nothing else to evict.
+    Elsewhere,
+    /// Here, when others have been let at the shard.
+    Here,
 }
 
 /// The value that another was stored in place of; `None` if it was past its deadline.
@@ -63,6 +73,7 @@ pub(super) struct Shard<K, V, F> {
     roster: Roster,
     pub(super) flights: Flights<K, F>,
     pub(super) ages: Ages,
+    pub(super) weights: Weights,
     /// How long entries are kept past their deadlines; in nanoseconds.
     grace: u64,
     last_version: Version,
@@ -86,6 +97,8 @@ pub(super) struct Spent<K, V, F> {
     roster: Roster,
     #[expect(dead_code, reason = "held to be dropped")]
     ages: Ages,
+    #[expect(dead_code, reason = "held to be dropped")]
+    weights: Weights,
     flights: Flights<K, F>,
 }
 
@@ -106,12 +119,14 @@ impl<K, V, F> Spent<K, V, F> {
 }
 
 impl<K, V, F> Shard<K, V, F> {
-    pub(super) fn new(policy: Policy, freshness: &Freshness, lends_keys: bool) -> Self {
+    pub(super) fn new(plan: &Plan) -> Self {
+        let &Plan { policy, ref freshness, lends_keys, is_weighed, .. } = plan;
         Self {
             table: HashTable::new(),
             roster: Roster::new(policy),
             flights: Flights::new(lends_keys),
             ages: Ages::new(freshness.watches_age()),
+            weights: Weights::new(is_weighed),
             grace: freshness.grace(),
             last_version: Version::default(),
             initial_capacity: 0,
@@ -134,6 +149,12 @@ impl<K, V, F> Shard<K, V, F> {
     #[inline]
     pub(super) fn has_alarms(&self) -> bool {
         self.roster.has_alarms() || self.flights.next_alarm() != Tick::NEVER
+    }
+
+    /// Whether the time of what is to be stored is over already.
+    #[inline]
+    pub(super) fn is_late(&self, stamp: Stamp, now: &Reading<'_>) -> bool {
+        stamp.deadline.after_nanos(self.grace) <= now.tick()
     }
 
     /// Whether an entry's time is over, also that for which it is kept past its deadline.
@@ -206,6 +227,7 @@ impl<K, V, F> Shard<K, V, F> {
         let version = self.last_version.next();
         let value = value.take().expect("a value is stored once");
         self.ages.note(entry.token, now, stamp.cost);
+        self.weights.set(entry.token, stamp.weight);
         self.roster.promote(entry.token);
         let was_fresh = grace == 0 || !now.has_passed(entry.deadline);
         let old = entry.overwrite(value, stamp.deadline, version, grace, &mut self.roster);
@@ -247,7 +269,7 @@ impl<K, V, F> Shard<K, V, F> {
             }
             self.renew_table();
         }
-        let (digest, Stamp { deadline, cost }) = (item.hash.digest(), stamp);
+        let (digest, Stamp { deadline, cost, weight }) = (item.hash.digest(), stamp);
         let roster = &mut self.roster;
         let rehash = |entry: &Entry<K, V>| roster.digest(entry.token).spread();
         let grace = self.grace;
@@ -260,6 +282,7 @@ impl<K, V, F> Shard<K, V, F> {
                 let version = self.last_version.next();
                 let entry = found.get_mut();
                 self.ages.note(entry.token, now, cost);
+                self.weights.set(entry.token, weight);
                 roster.promote(entry.token);
                 let was_fresh = grace == 0 || !now.has_passed(entry.deadline);
                 let old = entry.overwrite(value, deadline, version, grace, roster);
@@ -268,6 +291,7 @@ impl<K, V, F> Shard<K, V, F> {
             TableEntry::Occupied(found) => {
                 let (expired, vacancy) = found.remove();
                 roster.leave(expired.token);
+                self.weights.leave(expired.token);
                 removed.entry(expired.key, expired.value);
                 self.stats.expirations += 1;
                 (vacancy, None)
@@ -277,18 +301,19 @@ impl<K, V, F> Shard<K, V, F> {
                     place.used();
                     (vacancy, None)
                 } else if deadline.after_nanos(grace) <= now.tick() {
-                    // Its time is over before it is stored: no living entry makes way for it.
-                    let (key, value) = item.take();
-                    self.pass_by(key, value, removed);
-                    return Put::Stored;
+                    // No living entry makes way for it.
+                    return self.pass_by(item, removed);
                 } else {
-                    let Some(victim) = roster.victim() else { return Put::Full };
+                    let Some(victim) = roster.victim() else {
+                        return Put::Lacking(Lack::Elsewhere);
+                    };
                     (vacancy, Some(victim))
                 }
             }
         };
         let token = roster.enter(digest, deadline.after_nanos(grace));
         self.ages.note(token, now, cost);
+        self.weights.set(token, weight);
         let version = self.last_version.next();
         let (key, value) = item.take();
         vacancy.insert(Entry { deadline, token, version, key, value });
@@ -341,10 +366,24 @@ impl<K, V, F> Shard<K, V, F> {
         mem::replace(&mut self.table, table)
     }
 
-    /// Counts an entry that expired as soon as it was stored.
-    pub(super) fn pass_by(&mut self, key: K, value: V, removed: &mut Leftovers<K, V>) {
+    /// Does not store an item whose time is over: as if it had expired right after.
+    pub(super) fn pass_by(
+        &mut self,
+        item: &mut Item<K, V>,
+        removed: &mut Leftovers<K, V>,
+    ) -> Put<V> {
         self.stats.inserts += 1;
         self.stats.expirations += 1;
+        let (key, value) = item.take();
+        removed.entry(key, value);
+        Put::Stored
+    }
+
+    /// Does not store an item that no room can be made for: as if it had been evicted right after.
+    pub(super) fn turn_away(&mut self, item: &mut Item<K, V>, removed: &mut Leftovers<K, V>) {
+        self.stats.inserts += 1;
+        self.stats.evictions += 1;
+        let (key, value) = item.take();
         removed.entry(key, value);
     }
 
@@ -358,6 +397,7 @@ impl<K, V, F> Shard<K, V, F> {
         let found = self.table.find_entry(digest, |entry| key.equivalent(&entry.key)).ok()?;
         let (entry, _) = found.remove();
         self.roster.leave(entry.token);
+        self.weights.leave(entry.token);
         Some(entry)
     }
 
@@ -392,6 +432,20 @@ impl<K, V, F> Shard<K, V, F> {
     /// Evicts an entry; false if there is none.
     pub(super) fn evict_any(&mut self, now: &Reading<'_>, removed: &mut Leftovers<K, V>) -> bool {
         let victim = self.roster.victim();
+        victim.map(|victim| self.evict(victim, now, removed)).is_some()
+    }
+
+    /// Evicts an entry, but not this one; false if there is no other.
+    pub(super) fn evict_beside(
+        &mut self,
+        spared: Option<Token>,
+        now: &Reading<'_>,
+        removed: &mut Leftovers<K, V>,
+    ) -> bool {
+        let victim = match spared {
+            None => self.roster.victim(),
+            Some(spared) => self.roster.victim_beside(spared),
+        };
         victim.map(|victim| self.evict(victim, now, removed)).is_some()
     }
 
@@ -472,7 +526,8 @@ impl<K, V, F> Shard<K, V, F> {
         }
         let table = self.rebuild_table(self.initial_capacity.max(len * 2));
         let (roster, ages) = (Roster::new(Policy::Fifo), Ages::new(false));
-        Some(Spent { table, roster, ages, flights: Flights::new(false) })
+        let (weights, flights) = (Weights::new(false), Flights::new(false));
+        Some(Spent { table, roster, ages, weights, flights })
     }
 
     /// Takes everything out, flights included.
@@ -485,6 +540,7 @@ impl<K, V, F> Shard<K, V, F> {
             table: mem::take(&mut self.table),
             roster: self.roster.take(),
             ages: self.ages.take(),
+            weights: self.weights.take(),
             flights: Flights::new(false),
         }
     }
@@ -501,6 +557,7 @@ impl<K, V, F> Shard<K, V, F> {
         let found = self.table.find_entry(digest.spread(), |entry| entry.token == token).ok();
         let (entry, _) = found.expect("a token has an entry in the table").remove();
         self.roster.leave(token);
+        self.weights.leave(token);
         entry
     }
 }
@@ -555,11 +612,13 @@ impl<K: Clone, V: Clone, F> Shard<K, V, F> {
 
 #[cfg(any(test, feature = "test-util"))]
 impl<K, V, F> Shard<K, V, F> {
-    /// Panics unless table, roster and flights agree. Returns how many flights are under way.
-    pub(super) fn validate(&self) -> usize {
+    /// Panics unless table, roster, weights and flights agree. Returns how many flights are under way,
+    /// and what all entries weigh.
+    pub(super) fn validate(&self) -> (usize, u64) {
         let known =
             self.roster.validate(|token, digest| find(&self.table, token, digest).due(self.grace));
         assert_eq!(known, self.table.len(), "who is on the roster is in the table");
-        self.flights.validate()
+        let weight = self.weights.validate(self.table.iter().map(|entry| entry.token));
+        (self.flights.validate(), weight)
     }
 }

@@ -25,7 +25,7 @@ impl<K, V, F> Store<K, V, F> {
             shard.advance(now);
         }
         let swept = shard.expire_due(now, BATCH, removed);
-        self.bound.release(swept.expired);
+        self.settle(&mut shard, swept.expired);
         sweep.removed += swept.expired;
         if swept.examined == BATCH {
             return true;

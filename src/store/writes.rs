@@ -4,8 +4,8 @@ use hashbrown::Equivalent;
 
 use crate::clock::{Reading, Tick};
 use crate::expiry::Ttl;
+use crate::rules::Lease;
 
-use super::bound::Place;
 use super::entry::{Item, Stamp, Version};
 use super::leftovers::Leftovers;
 use super::removals::Watch;
@@ -20,33 +20,72 @@ impl<K: Eq, V, F> Store<K, V, F> {
         hash: KeyHash,
         key: K,
         value: V,
-        ttl: Ttl,
+        lease: Lease,
         removed: &mut Leftovers<K, V>,
     ) -> (Option<V>, Tick) {
-        let (mut item, mut place) = (Item::new(hash, key, value), None);
+        let mut item = Item::new(hash, key, value);
+        if !self.is_weighed()
+            && let Some(stored) = self.insert_at_once(&mut item, lease.ttl, removed)
+        {
+            return stored;
+        }
+        self.insert_with_room(&mut item, lease, removed)
+    }
+
+    /// Stores a value that has no weight, if there is a place for it in its shard. Mostly there is.
+    #[inline]
+    fn insert_at_once(
+        &self,
+        item: &mut Item<K, V>,
+        ttl: Ttl,
+        removed: &mut Leftovers<K, V>,
+    ) -> Option<(Option<V>, Tick)> {
+        let mut shard = self.shard(item.hash).write();
+        let now = self.reading_for(&shard, ttl);
+        let deadline = ttl.deadline(now.tick());
+        self.tidy(&mut shard, now.tick(), removed);
+        shard.flights.fence(item.hash, item.key(), removed);
+        match self.put_plain(&mut shard, item, Stamp::new(deadline, 0), &now, None, removed) {
+            Put::Stored => Some((None, self.lapse(deadline))),
+            Put::Replaced(Old(old)) => Some((old, self.lapse(deadline))),
+            Put::Lacking(_) => None,
+        }
+    }
+
+    /// Stores a value, and makes room for it.
+    #[cold]
+    fn insert_with_room(
+        &self,
+        item: &mut Item<K, V>,
+        lease: Lease,
+        removed: &mut Leftovers<K, V>,
+    ) -> (Option<V>, Tick) {
+        let (hash, Lease { ttl, weight }, mut room) = (item.hash, lease, self.room());
         loop {
             let mut shard = self.shard(hash).write();
             let now = self.reading_for(&shard, ttl);
             let deadline = ttl.deadline(now.tick());
-            self.bound.release(shard.tidy(now.tick(), removed));
+            self.tidy(&mut shard, now.tick(), removed);
             shard.flights.fence(hash, item.key(), removed);
-            match self.put(&mut shard, &mut item, deadline.into(), &now, place.take(), removed) {
+            let stamp = Stamp::new(deadline, weight);
+            let lack = match self.put(&mut shard, item, stamp, &now, &mut room, removed) {
                 Put::Stored => return (None, self.lapse(deadline)),
                 Put::Replaced(Old(old)) => return (old, self.lapse(deadline)),
-                Put::Full => {}
-            }
+                Put::Lacking(lack) => lack,
+            };
             drop(shard);
-            place = self.room_elsewhere(hash, removed);
+            self.make_room(lack, hash, weight, &mut room, removed);
         }
     }
 
-    /// Overwrites a value, and returns it if it was fresh. If there is none, gives the new one back.
+    /// Overwrites a value, and returns it if it was fresh. If there is none, gives the new one back. Not
+    /// where entries have weights.
     pub(crate) fn overwrite<Q: Equivalent<K> + ?Sized>(
         &self,
         hash: KeyHash,
         key: &Q,
         value: V,
-        ttl: Ttl,
+        Lease { ttl, .. }: Lease,
         removed: &mut Leftovers<K, V>,
     ) -> Result<(Option<V>, Tick), V> {
         // Taken only when the key is found: if the user's `Eq` panics, it is dropped under no lock.
@@ -54,10 +93,10 @@ impl<K: Eq, V, F> Store<K, V, F> {
         let mut shard = self.shard(hash).write();
         let now = self.reading_for(&shard, ttl);
         let deadline = ttl.deadline(now.tick());
-        self.bound.release(shard.tidy(now.tick(), removed));
+        self.tidy(&mut shard, now.tick(), removed);
         // First, because it asks the user's `Eq`: what was replaced would be dropped under the lock.
         shard.flights.fence(hash, key, removed);
-        match shard.replace(hash, key, &mut value, deadline.into(), &now, removed) {
+        match shard.replace(hash, key, &mut value, Stamp::new(deadline, 0), &now, removed) {
             Some(Old(old)) => Ok((old, self.lapse(deadline))),
             None => Err(value.take().expect("it was not stored")),
         }
@@ -67,15 +106,31 @@ impl<K: Eq, V, F> Store<K, V, F> {
     pub(crate) fn insert_if_absent(
         &self,
         item: &mut Item<K, V>,
-        ttl: Ttl,
+        lease: Lease,
         removed: &mut Leftovers<K, V>,
     ) -> Result<Tick, V>
     where
         V: Clone,
     {
-        self.insert_unless(item, ttl, removed, |shard, item, now| {
+        self.insert_unless(item, lease, removed, |shard, item, now| {
             shard.find_fresh(item.hash, item.key(), now).map(|entry| entry.value.clone())
         })
+    }
+
+    /// Stores an item in place of the value of this version, if it is still there and fresh; or if there is
+    /// no version, where nothing fresh is. Else the item is left.
+    pub(crate) fn insert_over(
+        &self,
+        item: &mut Item<K, V>,
+        version: Option<Version>,
+        lease: Lease,
+        removed: &mut Leftovers<K, V>,
+    ) -> Option<Tick> {
+        let stored = self.insert_unless(item, lease, removed, |shard, item, now| {
+            let present = shard.find_fresh(item.hash, item.key(), now);
+            (present.map(|entry| entry.version) != version).then_some(())
+        });
+        stored.ok()
     }
 
     /// Stores an item that nobody asked for: not in place of what is there or is being computed, which may
@@ -83,14 +138,14 @@ impl<K: Eq, V, F> Store<K, V, F> {
     pub(crate) fn insert_extra(
         &self,
         item: &mut Item<K, V>,
-        ttl: Ttl,
+        lease: Lease,
         watch: &Watch,
         removed: &mut Leftovers<K, V>,
     ) -> Option<Tick>
     where
         F: Handle,
     {
-        let stored = self.insert_unless(item, ttl, removed, |shard, item, now| {
+        let stored = self.insert_unless(item, lease, removed, |shard, item, now| {
             let is_late = shard.find_fresh(item.hash, item.key(), now).is_some()
                 || shard.flights.is_running(item.hash, item.key(), &self.clock)
                 || !watch.is_undisturbed();
@@ -104,11 +159,11 @@ impl<K: Eq, V, F> Store<K, V, F> {
     fn insert_unless<R>(
         &self,
         item: &mut Item<K, V>,
-        ttl: Ttl,
+        lease: Lease,
         removed: &mut Leftovers<K, V>,
         refuse: impl Fn(&Shard<K, V, F>, &Item<K, V>, &Reading<'_>) -> Option<R>,
     ) -> Result<Tick, R> {
-        let (hash, mut place) = (item.hash, None);
+        let (hash, Lease { ttl, weight }, mut room) = (item.hash, lease, self.room());
         loop {
             let mut shard = self.shard(hash).write();
             let now = self.reading_for(&shard, ttl);
@@ -116,17 +171,18 @@ impl<K: Eq, V, F> Store<K, V, F> {
                 return Err(refusal);
             }
             let deadline = ttl.deadline(now.tick());
-            self.bound.release(shard.tidy(now.tick(), removed));
+            self.tidy(&mut shard, now.tick(), removed);
             shard.flights.fence(hash, item.key(), removed);
-            match self.put(&mut shard, item, deadline.into(), &now, place.take(), removed) {
-                stored @ (Put::Stored | Put::Replaced(_)) => {
+            let stamp = Stamp::new(deadline, weight);
+            let lack = match self.put(&mut shard, item, stamp, &now, &mut room, removed) {
+                Put::Lacking(lack) => lack,
+                stored => {
                     stored.leave(removed);
                     return Ok(self.lapse(deadline));
                 }
-                Put::Full => {}
-            }
+            };
             drop(shard);
-            place = self.room_elsewhere(hash, removed);
+            self.make_room(lack, hash, weight, &mut room, removed);
         }
     }
 
@@ -145,9 +201,9 @@ impl<K: Eq, V, F> Store<K, V, F> {
             return false;
         }
         shard.flights.fence(hash, key, removed);
-        self.bound.release(usize::from(shard.remove_expired(hash, key, &now, removed)));
+        self.remove_if_expired(&mut shard, hash, key, &now, removed);
         if let Some(entry) = shard.remove(hash, key) {
-            self.bound.release(1);
+            self.settle(&mut shard, 1);
             removed.entry(entry.key, entry.value);
         }
         true
@@ -164,51 +220,35 @@ impl<K: Eq, V, F> Store<K, V, F> {
     ) -> Option<Tick> {
         let mut shard = self.shard(hash).write();
         let now = self.clock.exact_reading();
-        self.bound.release(shard.tidy(now.tick(), removed));
+        self.tidy(&mut shard, now.tick(), removed);
         let deadline = ttl.deadline(now.tick());
         let is_set = shard.set_deadline(hash, key, deadline, &now);
         is_set.then(|| self.lapse(deadline))
     }
 
     /// Stores a value in place of that of this version, if it is still there and fresh. Else gives the new
-    /// one back.
+    /// one back. Not where entries have weights.
     pub(crate) fn replace_version<Q: Equivalent<K> + ?Sized>(
         &self,
         hash: KeyHash,
         key: &Q,
         version: Version,
         value: V,
-        ttl: Ttl,
+        Lease { ttl, .. }: Lease,
         removed: &mut Leftovers<K, V>,
     ) -> Result<Tick, V> {
         let mut value = Some(value);
         let mut shard = self.shard(hash).write();
         let now = self.reading_for(&shard, ttl);
         let deadline = ttl.deadline(now.tick());
-        self.bound.release(shard.tidy(now.tick(), removed));
+        self.tidy(&mut shard, now.tick(), removed);
         let present = shard.find(hash, key).filter(|entry| entry.version == version);
         if present.is_some_and(|entry| !now.has_passed(entry.deadline)) {
             shard.flights.fence(hash, key, removed);
-            let old = shard.replace(hash, key, &mut value, deadline.into(), &now, removed);
+            let old = shard.replace(hash, key, &mut value, Stamp::new(deadline, 0), &now, removed);
             old.and_then(|Old(old)| old).into_iter().for_each(|old| removed.value(old));
         }
         value.map_or(Ok(self.lapse(deadline)), Err)
-    }
-
-    /// Stores a value in its shard, given the place that is in hand.
-    #[inline]
-    pub(super) fn put<'a>(
-        &'a self,
-        shard: &mut Shard<K, V, F>,
-        item: &mut Item<K, V>,
-        stamp: Stamp,
-        now: &Reading<'_>,
-        place: Option<Place<'a>>,
-        removed: &mut Leftovers<K, V>,
-    ) -> Put<V> {
-        let place = place.or_else(|| self.room_of_expired(shard, now.tick(), removed));
-        let place = || place.or_else(|| self.bound.reserve());
-        shard.put(item, stamp, now, place, removed)
     }
 
     /// Removes the entry and returns it, if it is fresh.
@@ -221,14 +261,14 @@ impl<K: Eq, V, F> Store<K, V, F> {
         let mut shard = self.shard(hash).write();
         let now = self.reading_for(&shard, Ttl::ENDLESS);
         self.removals.note();
-        self.bound.release(shard.tidy(now.tick(), removed));
+        self.tidy(&mut shard, now.tick(), removed);
         shard.flights.fence(hash, key, removed);
         if shard.remove_expired(hash, key, &now, removed) {
-            self.bound.release(1);
+            self.settle(&mut shard, 1);
             return None;
         }
         let entry = shard.remove(hash, key)?;
-        self.bound.release(1);
+        self.settle(&mut shard, 1);
         if now.has_passed(entry.deadline) {
             removed.entry(entry.key, entry.value);
             return None;
@@ -247,12 +287,12 @@ impl<K: Eq, V, F> Store<K, V, F> {
         let mut shard = self.shard(hash).write();
         let now = self.reading_for(&shard, Ttl::ENDLESS);
         self.removals.note();
-        self.bound.release(shard.tidy(now.tick(), removed));
-        self.bound.release(usize::from(shard.remove_expired(hash, key, &now, removed)));
+        self.tidy(&mut shard, now.tick(), removed);
+        self.remove_if_expired(&mut shard, hash, key, &now, removed);
         shard.find(hash, key).filter(|entry| entry.version == version)?;
         shard.flights.fence(hash, key, removed);
         let entry = shard.remove(hash, key)?;
-        self.bound.release(1);
+        self.settle(&mut shard, 1);
         let is_fresh = !now.has_passed(entry.deadline);
         Some((entry.key, entry.value, is_fresh))
     }

@@ -70,3 +70,4 @@ mod sweeper;
 #[cfg(feature = "test-util")]
 mod timers;
 mod types;
+mod weights;

@@ -123,7 +123,7 @@ impl Order {
         }
     }
 
-    /// Who is to be evicted. It leaves right after.
+    /// Who is to be evicted.
     #[inline]
     pub(super) fn victim(&mut self, arrivals: &Arrivals) -> Option<Token> {
         if self.is_fifo() { arrivals.first() } else { self.queued_victim(arrivals) }
