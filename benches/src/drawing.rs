@@ -57,16 +57,17 @@ pub(crate) fn write_title(root: &Area<'_>, title: &str, note: &str) -> Drawn {
 /// Writes names beside the ends of lines. Coordinates are those of the whole drawing.
 pub(crate) fn write_names(area: &Area<'_>, ends: Vec<((i32, i32), &str, RGBColor)>) -> Drawn {
     let (x, y) = area.get_base_pixel();
-    for ((end_x, _), name_y, (name, color)) in spread(ends) {
+    for ((end_x, _), name_y, (name, color)) in spread(ends, y) {
         let at = (end_x - x + 10, name_y - y);
         area.draw(&text(name, at, LABEL_SIZE, color, HPos::Left, VPos::Center))?;
     }
     Ok(())
 }
 
-/// Moves names apart until none lies over another.
+/// Moves names apart until none lies over another, and none above the top.
 fn spread(
     mut ends: Vec<((i32, i32), &str, RGBColor)>,
+    top: i32,
 ) -> impl Iterator<Item = ((i32, i32), i32, (&str, RGBColor))> {
     ends.sort_by_key(|&((_, y), ..)| y);
     let mut ys: Vec<f64> = ends.iter().map(|&((_, y), ..)| f64::from(y)).collect();
@@ -78,6 +79,11 @@ fn spread(
                 ys[place] += missing / 2.0;
             }
         }
+    }
+    let mut free = f64::from(top + LABEL_PITCH / 2);
+    for y in &mut ys {
+        *y = y.max(free);
+        free = *y + f64::from(LABEL_PITCH);
     }
     ends.into_iter().zip(ys).map(|((end, name, color), y)| (end, floor(y), (name, color)))
 }

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use ::fleeting::Cache as Fleeting;
+use ::fleeting::{Cache as Fleeting, Policy};
 use ahash::RandomState;
 
 use crate::hand::Hand;
@@ -14,8 +14,8 @@ use super::{Cache, hasher};
 pub(super) struct Lazy(Fleeting<u64, u64, RandomState>);
 
 impl Lazy {
-    pub(super) fn new(capacity: usize) -> Self {
-        let builder = Fleeting::builder().max_size(capacity).hasher(hasher());
+    pub(super) fn new(policy: Policy, capacity: usize) -> Self {
+        let builder = Fleeting::builder().policy(policy).max_size(capacity).hasher(hasher());
         Self(builder.build().expect("a capacity is at least 1"))
     }
 }
@@ -31,10 +31,10 @@ impl Cache for Lazy {
 }
 
 /// Returns the hits of a cache that knows of time: its entries expire as the trace says.
-pub(super) fn replay(trace: &Trace, capacity: usize) -> u64 {
+pub(super) fn replay_timed(trace: &Trace, policy: Policy, capacity: usize) -> u64 {
     let hand = Hand::new();
-    let builder = Fleeting::builder().max_size(capacity).hasher(hasher()).runtime(hand.clone());
-    let cache = builder.build().expect("a capacity is at least 1");
+    let builder = Fleeting::builder().policy(policy).max_size(capacity).hasher(hasher());
+    let cache = builder.runtime(hand.clone()).build().expect("a capacity is at least 1");
     let mut hits = 0;
     let mut clock = 0;
     for request in trace.requests() {

@@ -8,6 +8,7 @@ mod quick_cache;
 mod sieve_cache;
 mod tiny_ufo;
 
+use ::fleeting::Policy;
 use ahash::RandomState;
 
 use crate::error::Failure;
@@ -16,6 +17,8 @@ use super::optimum;
 use super::replay::replay;
 use super::size::Size;
 use super::trace::Trace;
+
+use self::fleeting::{Lazy, replay_timed};
 
 /// A cache of numbers with room for so many.
 pub(crate) trait Cache {
@@ -33,7 +36,7 @@ pub(crate) struct Contender {
     /// It holds more entries than it has room for, which matters below so many.
     fair_from: usize,
     /// It knows of time itself, and takes part only where there is time.
-    needs_time: bool,
+    pub(crate) needs_time: bool,
     /// Returns the hits of a cache with room for so many entries.
     pub(crate) replay: fn(&Trace, usize) -> u64,
 }
@@ -47,12 +50,33 @@ pub(crate) enum Family {
 }
 
 /// All of them, in the order in which they are shown.
-static ALL: [Contender; 15] = [
+static ALL: [Contender; 21] = [
     Contender::new("fleeting FIFO", Family::Fleeting, |trace, entries| {
-        replay(trace, fleeting::Lazy::new(entries))
+        replay(trace, Lazy::new(Policy::Fifo, entries))
+    }),
+    Contender::new("fleeting LRU", Family::Fleeting, |trace, entries| {
+        replay(trace, Lazy::new(Policy::Lru, entries))
+    }),
+    Contender::new("fleeting SIEVE", Family::Fleeting, |trace, entries| {
+        replay(trace, Lazy::new(Policy::Sieve, entries))
+    }),
+    Contender::new("fleeting S3-FIFO", Family::Fleeting, |trace, entries| {
+        replay(trace, Lazy::new(Policy::S3Fifo, entries))
     }),
     Contender::new("fleeting FIFO, own TTL", Family::Fleeting, |trace, entries| {
-        fleeting::replay(trace, entries)
+        replay_timed(trace, Policy::Fifo, entries)
+    })
+    .needing_time(),
+    Contender::new("fleeting LRU, own TTL", Family::Fleeting, |trace, entries| {
+        replay_timed(trace, Policy::Lru, entries)
+    })
+    .needing_time(),
+    Contender::new("fleeting SIEVE, own TTL", Family::Fleeting, |trace, entries| {
+        replay_timed(trace, Policy::Sieve, entries)
+    })
+    .needing_time(),
+    Contender::new("fleeting S3-FIFO, own TTL", Family::Fleeting, |trace, entries| {
+        replay_timed(trace, Policy::S3Fifo, entries)
     })
     .needing_time(),
     Contender::new("FIFO", Family::Exact, |trace, entries| {

@@ -5,8 +5,8 @@ use std::path::Path;
 use plotters::prelude::*;
 
 use crate::drawing::{
-    ACCENT, Area, Drawn, FAINT, FONT, HEADER, INK, LABEL_SIZE, MARGIN, NAMES, PEER, PEERS,
-    unsigned, write_names, write_title,
+    ACCENT, Area, Drawn, FAINT, FONT, HEADER, INK, LABEL_SIZE, LIGHT_ACCENT, MARGIN, NAMES, PEER,
+    PEERS, unsigned, write_names, write_title,
 };
 use crate::hit_ratio::comparison::Row;
 use crate::hit_ratio::contender::{Contender, Family};
@@ -90,6 +90,7 @@ fn lines(contenders: &[&Contender], rows: &[Row]) -> Vec<Line> {
     let mut lines = Vec::new();
     for (column, contender) in contenders.iter().enumerate() {
         let (color, width) = match contender.family {
+            Family::Fleeting if contender.needs_time => (LIGHT_ACCENT, 2),
             Family::Fleeting => (own.next().unwrap_or(ACCENT), 4),
             Family::Exact => (INK, 1),
             Family::Peer => (peers.next().unwrap_or(PEER), 2),

@@ -126,9 +126,8 @@ fn reductions(comparison: &Comparison, groups: &[Group<'_>]) -> Option<Grid> {
         let reduction =
             |row: &Row, column: usize| Some(miss_reduction(row.ratios[column]?, row.ratios[fifo]?));
         let of = |column| group.average(|row| reduction(row, column));
-        let cells = columns.iter().map(|&column| {
-            of(column).map_or_else(|| NOTHING.to_owned(), |share| format!("{:.1}", 100.0 * share))
-        });
+        let cells =
+            columns.iter().map(|&column| of(column).map_or_else(|| NOTHING.to_owned(), tenths));
         grid.add_row([group.name.clone(), group.traces().to_string()].into_iter().chain(cells));
     }
     Some(grid)
@@ -234,6 +233,11 @@ fn title(contender: &Contender) -> String {
         Family::Fleeting => format!("**{}**", contender.name),
         Family::Exact | Family::Peer => contender.name.to_owned(),
     }
+}
+
+/// Percent with a digit behind the point; what rounds to nothing has no sign.
+fn tenths(share: f64) -> String {
+    format!("{:.1}", (1000.0 * share).round() / 10.0 + 0.0)
 }
 
 fn number(share: Option<f64>) -> String {
