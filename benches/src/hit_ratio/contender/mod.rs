@@ -5,6 +5,7 @@ mod fleeting;
 mod foyer;
 mod moka;
 mod quick_cache;
+mod s3_fifo;
 mod sieve_cache;
 mod tiny_ufo;
 
@@ -50,7 +51,7 @@ pub(crate) enum Family {
 }
 
 /// All of them, in the order in which they are shown.
-static ALL: [Contender; 21] = [
+static ALL: [Contender; 22] = [
     Contender::new("fleeting FIFO", Family::Fleeting, |trace, entries| {
         replay(trace, Lazy::new(Policy::Fifo, entries))
     }),
@@ -83,6 +84,9 @@ static ALL: [Contender; 21] = [
         replay(trace, exact::Fifo::new(entries))
     }),
     Contender::new("LRU", Family::Exact, |trace, entries| replay(trace, exact::Lru::new(entries))),
+    Contender::new("S3-FIFO", Family::Exact, |trace, entries| {
+        replay(trace, s3_fifo::S3Fifo::new(entries))
+    }),
     Contender::new("moka strict", Family::Peer, |trace, entries| {
         replay(trace, moka::Strict::new(entries))
     }),
@@ -202,7 +206,7 @@ mod tests {
     fn one_word_may_choose_many() {
         assert_eq!(names(&["LRU", "moka-strict"]), ["LRU", "moka strict"]);
         assert_eq!(names(&["tinyufo"]), ["TinyUFO", "TinyUFO compact"]);
-        assert_eq!(names(&["exact"]), ["FIFO", "LRU", "OPT"]);
+        assert_eq!(names(&["exact"]), ["FIFO", "LRU", "S3-FIFO", "OPT"]);
         assert_eq!(names(&[]).len(), ALL.len());
         assert!(chosen(&["peers", "lru2"]).is_err());
     }

@@ -18,9 +18,10 @@ const NOTHING: &str = "–";
 const RULES: &str = "\
 Hit ratios in percent: one thread, one pass, cold start. Each request is a `get`, and if it misses, an \
 `insert` of an entry that weighs 1. Sizes are shares of the distinct keys, and those of earlier work (lit). \
-FIFO and LRU without a prefix are exact; OPT is Belady's policy with bypass: none can be above it. moka does \
-its bookkeeping after each call (strict), or when it chooses to; then it holds some 64 entries too many, so \
-below 6,400 it stands in brackets. TinyUFO: the mean of three runs. Bold: the best peer, and the best of fleeting.";
+FIFO, LRU and S3-FIFO without a prefix are exact, as in the papers; OPT is Belady's policy with bypass: none \
+can be above it. moka does its bookkeeping after each call (strict), or when it chooses to; then it holds some \
+64 entries too many, so below 6,400 it stands in brackets. TinyUFO: the mean of three runs. Bold: the best \
+peer, and the best of fleeting.";
 
 const AVERAGES: &str = "\
 The mean over traces of the mean over the rows of a trace. The best of each row are several: no single one \
