@@ -127,7 +127,7 @@ where
     pub fn or_insert(self, value: V) -> V {
         let engine = &self.cache.engine;
         let hash = engine.hash(self.key.lookup());
-        if let Some((present, _)) = engine.store.peek(hash, self.key.lookup()) {
+        if let Some(present) = engine.store.take_up(hash, self.key.lookup()) {
             return present;
         }
         engine.insert_if_absent(self.key.into_key(), value, self.options)

@@ -305,6 +305,15 @@ impl<K, V: Clone, F> Store<K, V, F> {
         Some(value)
     }
 
+    /// The fresh value, noted as used; counts nothing.
+    pub(crate) fn take_up<Q: Equivalent<K> + ?Sized>(&self, hash: KeyHash, key: &Q) -> Option<V> {
+        let shard = self.shard(hash).read();
+        let entry = shard.find(hash, key).filter(|entry| !self.clock.has_passed(entry.deadline))?;
+        let (value, token) = (entry.value.clone(), entry.token);
+        self.note_hit(shard, hash, token);
+        Some(value)
+    }
+
     /// Notes a hit in the order of eviction, and ends the reading.
     #[inline]
     fn note_hit(&self, shard: Reader<'_, Shard<K, V, F>>, hash: KeyHash, token: Token) {

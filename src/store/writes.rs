@@ -113,7 +113,10 @@ impl<K: Eq, V, F> Store<K, V, F> {
         V: Clone,
     {
         self.insert_unless(item, lease, removed, |shard, item, now| {
-            shard.find_fresh(item.hash, item.key(), now).map(|entry| entry.value.clone())
+            let entry = shard.find_fresh(item.hash, item.key(), now)?;
+            let (value, token) = (entry.value.clone(), entry.token);
+            shard.promote(item.hash, token);
+            Some(value)
         })
     }
 
@@ -161,13 +164,13 @@ impl<K: Eq, V, F> Store<K, V, F> {
         item: &mut Item<K, V>,
         lease: Lease,
         removed: &mut Leftovers<K, V>,
-        refuse: impl Fn(&Shard<K, V, F>, &Item<K, V>, &Reading<'_>) -> Option<R>,
+        refuse: impl Fn(&mut Shard<K, V, F>, &Item<K, V>, &Reading<'_>) -> Option<R>,
     ) -> Result<Tick, R> {
         let (hash, Lease { ttl, weight }, mut room) = (item.hash, lease, self.room());
         loop {
             let mut shard = self.shard(hash).write();
             let now = self.reading_for(&shard, ttl);
-            if let Some(refusal) = refuse(&shard, item, &now) {
+            if let Some(refusal) = refuse(&mut shard, item, &now) {
                 return Err(refusal);
             }
             let deadline = ttl.deadline(now.tick());

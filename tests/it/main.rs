@@ -53,6 +53,7 @@ mod operations;
 #[cfg(feature = "test-util")]
 mod panicking_code;
 mod permits;
+mod policies;
 mod refreshes;
 #[cfg(feature = "test-util")]
 mod refreshes_cancelled;

@@ -26,7 +26,7 @@ fn keys(cache: &Cache<u64, u64>) -> Vec<u64> {
 
 #[test]
 fn as_many_make_way_as_are_needed_and_no_more() {
-    let cache = weighed(10).build().unwrap();
+    let cache = weighed(10).build().expect("valid settings");
     for key in 0..5 {
         cache.insert(key, 2);
     }
@@ -43,7 +43,7 @@ fn as_many_make_way_as_are_needed_and_no_more() {
 
 #[test]
 fn what_weighs_nothing_needs_no_room() {
-    let cache = weighed(1).build().unwrap();
+    let cache = weighed(1).build().expect("valid settings");
     cache.insert(0, 1);
     for key in 1..100 {
         cache.insert(key, 0);
@@ -54,7 +54,7 @@ fn what_weighs_nothing_needs_no_room() {
 
 #[test]
 fn what_is_heavier_than_all_may_be_is_evicted_at_once() {
-    let cache = weighed(10).build().unwrap();
+    let cache = weighed(10).build().expect("valid settings");
     cache.insert(1, 10);
     assert_eq!(cache.insert(2, 11), None);
     assert_eq!((cache.get(&1), cache.get(&2)), (Some(10), None));
@@ -73,7 +73,7 @@ fn what_is_heavier_than_all_may_be_is_evicted_at_once() {
 
 #[test]
 fn another_value_takes_or_gives_back_the_difference() {
-    let cache = weighed(10).build().unwrap();
+    let cache = weighed(10).build().expect("valid settings");
     for key in 0..3 {
         cache.insert(key, 3);
     }
@@ -97,7 +97,7 @@ fn another_value_takes_or_gives_back_the_difference() {
 #[test]
 fn weight_is_given_back_whatever_takes_an_entry_away() {
     let time = Manual::new();
-    let cache = weighed(100).max_size(50).runtime(time.clone()).build().unwrap();
+    let cache = weighed(100).max_size(50).runtime(time.clone()).build().expect("valid settings");
     let fill = || {
         for key in 0..10 {
             cache.entry(key).ttl(Duration::from_secs(60)).insert(5);
@@ -111,11 +111,11 @@ fn weight_is_given_back_whatever_takes_an_entry_away() {
     assert_eq!(cache.weight(), 35);
     assert_eq!(cache.retain(|key, _| *key > 5), 3);
     assert_eq!(cache.weight(), 20);
-    cache.set_max_size(2).unwrap();
+    cache.set_max_size(2).expect("a valid bound");
     assert_eq!((cache.len(), cache.weight()), (2, 10));
     cache.clear();
     assert_eq!(cache.weight(), 0);
-    cache.set_max_size(50).unwrap();
+    cache.set_max_size(50).expect("a valid bound");
     fill();
     // The sweeper's, a read's and a write's.
     time.advance(Duration::from_secs(60));
@@ -133,7 +133,7 @@ fn weight_is_given_back_whatever_takes_an_entry_away() {
 #[test]
 fn what_has_expired_makes_way_first() {
     let time = Manual::new();
-    let cache = weighed(10).runtime(time.clone()).build().unwrap();
+    let cache = weighed(10).runtime(time.clone()).build().expect("valid settings");
     block_on(cache.close());
     cache.insert(1, 5);
     cache.entry(2).ttl(Duration::from_secs(1)).insert(5);
@@ -145,7 +145,7 @@ fn what_has_expired_makes_way_first() {
 
 #[test]
 fn both_bounds_hold() {
-    let cache = weighed(10).max_size(3).build().unwrap();
+    let cache = weighed(10).max_size(3).build().expect("valid settings");
     for key in 0..4 {
         cache.insert(key, 1);
     }
@@ -157,7 +157,8 @@ fn both_bounds_hold() {
 
 #[test]
 fn a_sum_that_is_no_number_is_a_bound_too() {
-    let cache = Cache::builder().weigher(|_: &u64, value: &u64| *value).build().unwrap();
+    let cache =
+        Cache::builder().weigher(|_: &u64, value: &u64| *value).build().expect("valid settings");
     cache.insert(1, u64::MAX - 1);
     cache.insert(2, 1);
     assert_eq!((cache.len(), cache.weight()), (2, u64::MAX));
@@ -169,7 +170,7 @@ fn a_sum_that_is_no_number_is_a_bound_too() {
 
 #[test]
 fn without_a_weigher_each_entry_weighs_one() {
-    let cache: Cache<u64, u64> = Cache::builder().build().unwrap();
+    let cache: Cache<u64, u64> = Cache::builder().build().expect("valid settings");
     cache.insert(1, 100);
     cache.insert(2, 100);
     assert_eq!(cache.weight(), 2);
@@ -181,13 +182,13 @@ fn a_weigher_that_panics_stores_nothing_and_loses_nothing() {
         .max_weight(10)
         .weigher(|_, value| if *value > 9 { panic!("no weight") } else { *value })
         .build()
-        .unwrap();
+        .expect("valid settings");
     cache.insert(1, 5);
     let panics = |run: &dyn Fn()| catch_unwind(AssertUnwindSafe(run)).is_err();
-    assert!(panics(&|| drop(cache.insert(1, 10))));
-    assert!(panics(&|| drop(cache.entry_ref(&1).insert(10))));
-    assert!(panics(&|| drop(cache.entry(2).or_insert(10))));
-    assert!(panics(&|| drop(cache.entry(1).update(|_| Some(10)))));
+    assert!(panics(&|| assert_eq!(cache.insert(1, 10), None)));
+    assert!(panics(&|| assert_eq!(cache.entry_ref(&1).insert(10), None)));
+    assert!(panics(&|| assert_eq!(cache.entry(2).or_insert(10), 10)));
+    assert!(panics(&|| assert_eq!(cache.entry(1).update(|_| Some(10)), None)));
     let outcome = block_on(cache.try_get_or_compute(2, || async { Ok::<_, ()>(10) }));
     assert!(matches!(outcome, Err(ComputeError::Panicked(_))), "{outcome:?}");
     assert_eq!((cache.get(&1), cache.len(), cache.weight()), (Some(5), 1, 5));
@@ -199,7 +200,7 @@ fn a_weigher_that_panics_stores_nothing_and_loses_nothing() {
 #[test]
 fn a_heavy_value_takes_the_room_of_thousands_of_light_ones() {
     for policy in POLICIES {
-        let cache = weighed(20_000).policy(policy).build().unwrap();
+        let cache = weighed(20_000).policy(policy).build().expect("valid settings");
         for key in 0..20_000 {
             cache.insert(key, 1);
         }
@@ -216,7 +217,8 @@ fn a_heavy_value_takes_the_room_of_thousands_of_light_ones() {
 fn the_bounds_hold_at_every_moment() {
     const MAX_WEIGHT: u64 = 5_000;
     for policy in POLICIES {
-        let cache = weighed(MAX_WEIGHT).max_size(300).policy(policy).build().unwrap();
+        let cache =
+            weighed(MAX_WEIGHT).max_size(300).policy(policy).build().expect("valid settings");
         let (is_over, looks) = (AtomicBool::new(false), AtomicUsize::new(0));
         thread::scope(|scope| {
             scope.spawn(|| {
@@ -234,13 +236,14 @@ fn the_bounds_hold_at_every_moment() {
                         for _ in 0..2_000 {
                             random = random.wrapping_mul(6_364_136_223_846_793_005) + 1;
                             let (key, weight) = (random >> 54, (random >> 40) % 1_000);
-                            match random >> 33 & 7 {
-                                0 => drop(cache.remove(&key)),
-                                1..4 => drop(cache.get(&key)),
+                            let old = match random >> 33 & 7 {
+                                0 => cache.remove(&key),
+                                1..4 => cache.get(&key),
                                 // Some that leave little room for others.
-                                4 => drop(cache.insert(key, MAX_WEIGHT - weight % 10)),
-                                _ => drop(cache.insert(key, weight % 50)),
-                            }
+                                4 => cache.insert(key, MAX_WEIGHT - weight % 10),
+                                _ => cache.insert(key, weight % 50),
+                            };
+                            assert!(old.is_none_or(|weight| weight <= MAX_WEIGHT));
                         }
                     })
                 })

@@ -21,7 +21,7 @@ use sieve::Sieve;
 
 /// How many entries are looked at to find one that goes, at most. Each that is passed over costs some
 /// nanoseconds, and was used since it was last looked at; after so many, one is as good as another.
-const STEPS: usize = 64;
+const STEPS: usize = 128;
 
 /// What of a hit the policy has to know.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -51,7 +51,7 @@ impl S3Fifo {
 
     #[inline]
     pub(super) fn enter(&mut self, token: Token, digest: Digest) {
-        if self.ghosts.take(digest, self.main) {
+        if self.ghosts.take(digest, self.most_ghosts()) {
             self.main += 1;
             self.queues.push(MAIN, token);
             self.marks.enter(token, IN_MAIN);
@@ -78,7 +78,7 @@ impl S3Fifo {
             if self.is_small_queue_due() {
                 let token = self.queues.first(SMALL)?;
                 if self.marks.get(token) & USES < PROMOTED_FROM {
-                    self.ghosts.add(arrivals.digest(token), self.small + self.main);
+                    self.ghosts.add(arrivals.digest(token), self.len());
                     return Some(token);
                 }
                 self.promote(token);
@@ -96,8 +96,19 @@ impl S3Fifo {
     }
 
     #[inline]
+    fn len(&self) -> usize {
+        self.small + self.main
+    }
+
+    /// As many as the main queue has entries when both have their shares.
+    #[inline]
+    fn most_ghosts(&self) -> usize {
+        self.len() - self.len() / SMALL_SHARE
+    }
+
+    #[inline]
     fn is_small_queue_due(&self) -> bool {
-        self.main == 0 || self.small * SMALL_SHARE >= self.small + self.main
+        self.main == 0 || self.small >= (self.len() / SMALL_SHARE).max(1)
     }
 
     fn promote(&mut self, token: Token) {

@@ -47,18 +47,21 @@ impl Sieve {
 
     pub(super) fn victim(&mut self) -> Option<Token> {
         for _ in 0..STEPS {
-            let token = self.at_hand()?;
+            let token = self.pass()?;
             if self.marks.get(token) != VISITED {
-                break;
+                return Some(token);
             }
             self.marks.set(token, 0);
-            self.hand = self.queue.after(token);
         }
-        self.at_hand()
+        self.pass()
     }
 
-    fn at_hand(&self) -> Option<Token> {
-        self.hand.or_else(|| self.queue.first(BY_AGE))
+    /// Moves the hand past the next entry. From the newest it comes back to the oldest, also if another
+    /// arrives meanwhile.
+    fn pass(&mut self) -> Option<Token> {
+        let token = self.hand.or_else(|| self.queue.first(BY_AGE))?;
+        self.hand = self.queue.after(token);
+        Some(token)
     }
 
     #[cfg(any(test, feature = "test-util"))]
