@@ -14,11 +14,15 @@
 //! are `u64`, as keys are, unless the workload says otherwise.
 //!
 //! What is timed uses the system's allocator as it is. What is allocated is counted by another
-//! program of this package, `memory`, which the first one builds and runs.
+//! program of this package, `memory`, which the first one builds and runs. How many requests the
+//! eviction policies find is replayed by a third, `hit-ratio`.
 
+mod console;
 mod contender;
+mod drawing;
 mod error;
 mod hand;
+mod hit_ratio;
 mod keys;
 mod machine;
 mod number;
@@ -50,6 +54,12 @@ pub fn compare() -> ExitCode {
 #[must_use]
 pub fn count_allocations() -> ExitCode {
     exit(session::count_allocations(&Options::parse()))
+}
+
+/// Replays traces through many eviction policies; the program `hit-ratio`.
+#[must_use]
+pub fn compare_hit_ratios() -> ExitCode {
+    exit(hit_ratio::run(&hit_ratio::Options::parse()))
 }
 
 fn exit(result: Result<(), Failure>) -> ExitCode {

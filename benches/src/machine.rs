@@ -7,7 +7,7 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
 /// Every crate that the numbers depend on.
-const CRATES: [&str; 13] = [
+const CRATES: [&str; 14] = [
     "fleeting",
     "TinyUFO",
     "cached",
@@ -19,6 +19,7 @@ const CRATES: [&str; 13] = [
     "moka",
     "quick_cache",
     "scc",
+    "sieve-cache",
     "stretto",
     "tokio",
 ];

@@ -1,9 +1,9 @@
 //! Session: one run, from the options to the report.
 
 use std::fs;
-use std::io::{self, ErrorKind, Write};
 use std::time::Instant;
 
+use crate::console::{print, tell};
 use crate::error::Failure;
 use crate::machine::Machine;
 use crate::options::Options;
@@ -15,7 +15,8 @@ pub(crate) fn run(options: &Options) -> Result<(), Failure> {
     let begin = Instant::now();
     let workloads = chosen(options)?;
     let folder = &options.output;
-    fs::create_dir_all(folder).map_err(|error| Failure::Output { path: folder.clone(), error })?;
+    let no_folder = |error| Failure::Output { option: "--output", path: folder.clone(), error };
+    fs::create_dir_all(folder).map_err(no_folder)?;
     let scale = options.scale();
     let mut tables = Tables::default();
     for (index, workload) in workloads.iter().enumerate() {
@@ -43,17 +44,4 @@ fn chosen(options: &Options) -> Result<Vec<&'static Workload>, Failure> {
         return Err(Failure::NothingToMeasure { text: text.to_owned(), names: names.join("; ") });
     }
     Ok(chosen)
-}
-
-/// Tells on standard error what goes on. That nobody listens is no failure.
-fn tell(text: &str) {
-    let _ = writeln!(io::stderr(), "{text}");
-}
-
-/// Prints to standard output. If whoever read it has gone, that is the end and no failure.
-fn print(text: &str) -> Result<(), Failure> {
-    match io::stdout().write_all(text.as_bytes()) {
-        Err(error) if error.kind() != ErrorKind::BrokenPipe => Err(Failure::Report(error)),
-        _ => Ok(()),
-    }
 }

@@ -1,62 +1,29 @@
 //! Charts: drawings of tables, as SVG.
 
-use std::error::Error;
 use std::path::Path;
 
-use plotters::coord::Shift;
 use plotters::prelude::*;
-use plotters::style::text_anchor::{HPos, Pos, VPos};
+use plotters::style::text_anchor::{HPos, VPos};
 
 use crate::contender::{ETERNAL, FLEETING};
+use crate::drawing::{
+    ACCENT, Area, Drawn, FAINT, FONT, HEADER, INK, LABEL_SIZE, LIGHT_ACCENT, MARGIN, NAMES, PEER,
+    PEERS, floor, pixels, text, unsigned, write_names, write_title,
+};
 use crate::number::number;
 use crate::table::{Table, Tables};
 
 use super::group::Panel;
 
-type Area<'a> = DrawingArea<SVGBackend<'a>, Shift>;
-type Drawn = Result<(), Box<dyn Error>>;
-
-const INK: RGBColor = RGBColor(0x26, 0x2b, 0x33);
-const FAINT: RGBColor = RGBColor(0xd9, 0xde, 0xe5);
-const PEER: RGBColor = RGBColor(0x8f, 0xa3, 0xb8);
-const ACCENT: RGBColor = RGBColor(0xd9, 0x48, 0x0f);
-const LIGHT_ACCENT: RGBColor = RGBColor(0xf2, 0x9d, 0x6b);
-
-/// Peers' lines have to be told apart.
-const PEERS: [RGBColor; 12] = [
-    RGBColor(0x1f, 0x77, 0xb4),
-    RGBColor(0x2c, 0xa0, 0x2c),
-    RGBColor(0x94, 0x67, 0xbd),
-    RGBColor(0x8c, 0x56, 0x4b),
-    RGBColor(0xe3, 0x77, 0xc2),
-    RGBColor(0x7f, 0x7f, 0x7f),
-    RGBColor(0xbc, 0xbd, 0x22),
-    RGBColor(0x17, 0xbe, 0xcf),
-    RGBColor(0x39, 0x3b, 0x79),
-    RGBColor(0x63, 0x79, 0x39),
-    RGBColor(0x8c, 0x6d, 0x31),
-    RGBColor(0x84, 0x3c, 0x39),
-];
-
-const FONT: &str = "sans-serif";
-const TITLE_SIZE: i32 = 20;
 const PANEL_TITLE_SIZE: i32 = 15;
-const LABEL_SIZE: i32 = 13;
 
 /// In pixels.
 const PANEL_WIDTH: i32 = 560;
 const LINES_HEIGHT: i32 = 460;
-const HEADER: i32 = 44;
 const PANEL_HEADER: i32 = 34;
 const BAR_PITCH: i32 = 22;
 const BAR: i32 = 15;
-const NAMES: i32 = 132;
 const VALUES: i32 = 72;
-const MARGIN: i32 = 16;
-const LABEL_PITCH: i32 = 15;
-
-/// How often names that lie over each other are moved apart a little.
-const RELAXATIONS: usize = 200;
 
 /// Beside the title of a drawing.
 const NOTE: &str = "logarithmic scale";
@@ -70,7 +37,7 @@ pub(super) fn bars(path: &Path, title: &str, tables: &[&Table]) -> Drawn {
     let size = (pixels(columns) * PANEL_WIDTH, HEADER + pixels(rows) * height);
     let root = SVGBackend::new(path, unsigned(size)).into_drawing_area();
     root.fill(&WHITE)?;
-    write_title(&root, title)?;
+    write_title(&root, title, NOTE)?;
     let (_, panels) = root.split_vertically(HEADER);
     for (panel, table) in panels.split_evenly((rows, columns)).iter().zip(tables) {
         bar_panel(panel, table)?;
@@ -139,7 +106,7 @@ pub(super) fn lines(path: &Path, title: &str, panels: &[Panel], tables: &Tables)
     let size = (pixels(panels.len()) * (PANEL_WIDTH + NAMES), HEADER + LINES_HEIGHT);
     let root = SVGBackend::new(path, unsigned(size)).into_drawing_area();
     root.fill(&WHITE)?;
-    write_title(&root, title)?;
+    write_title(&root, title, NOTE)?;
     let (_, areas) = root.split_vertically(HEADER);
     for (area, panel) in areas.split_evenly((1, panels.len())).iter().zip(panels) {
         line_panel(area, panel, tables)?;
@@ -190,16 +157,10 @@ fn line_panel(area: &Area<'_>, panel: &Panel, tables: &Tables) -> Drawn {
         let dots = line.points.iter().map(|&at| Circle::new(at, width + 1, line.color.filled()));
         chart.draw_series(dots)?;
         if let Some(end) = line.points.last() {
-            ends.push((chart.backend_coord(end), line));
+            ends.push((chart.backend_coord(end), line.name, line.color));
         }
     }
-    // Coordinates of the backend are those of the whole drawing.
-    let (x, y) = area.get_base_pixel();
-    for ((end_x, _), name_y, line) in spread(ends) {
-        let at = (end_x - x + 10, name_y - y);
-        area.draw(&text(line.name, at, LABEL_SIZE, line.color, HPos::Left, VPos::Center))?;
-    }
-    Ok(())
+    write_names(area, ends)
 }
 
 fn lines_of<'a>(panel: &Panel, tables: &'a Tables) -> Vec<Line<'a>> {
@@ -223,58 +184,9 @@ fn lines_of<'a>(panel: &Panel, tables: &'a Tables) -> Vec<Line<'a>> {
     lines
 }
 
-/// Moves names apart until none lies over another.
-fn spread<'a>(mut ends: Vec<((i32, i32), &'a Line<'a>)>) -> Vec<((i32, i32), i32, &'a Line<'a>)> {
-    ends.sort_by_key(|&((_, y), _)| y);
-    let mut ys: Vec<f64> = ends.iter().map(|&((_, y), _)| f64::from(y)).collect();
-    for _ in 0..RELAXATIONS {
-        for place in 1..ys.len() {
-            let missing = f64::from(LABEL_PITCH) - (ys[place] - ys[place - 1]);
-            if missing > 0.0 {
-                ys[place - 1] -= missing / 2.0;
-                ys[place] += missing / 2.0;
-            }
-        }
-    }
-    ends.into_iter().zip(ys).map(|((end, line), y)| (end, floor(y), line)).collect()
-}
-
 /// The name of the point at `x`, if there is one.
 fn label(panel: &Panel, x: f64) -> String {
     let is_here = |&position: &usize| (f64::from(pixels(position)) - x).abs() < 0.01;
     let position = (0..panel.points.len()).find(is_here);
     position.map(|position| panel.points[position].0.to_owned()).unwrap_or_default()
-}
-
-fn write_title(root: &Area<'_>, title: &str) -> Drawn {
-    root.draw(&text(title, (MARGIN, MARGIN), TITLE_SIZE, INK, HPos::Left, VPos::Top))?;
-    let width = i32::try_from(root.dim_in_pixel().0)?;
-    let corner = (width - MARGIN, MARGIN + 5);
-    root.draw(&text(NOTE, corner, LABEL_SIZE, PEER, HPos::Right, VPos::Top))?;
-    Ok(())
-}
-
-fn text<'a>(
-    text: impl Into<std::borrow::Cow<'a, str>>,
-    at: (i32, i32),
-    size: i32,
-    color: RGBColor,
-    horizontal: HPos,
-    vertical: VPos,
-) -> Text<'a, (i32, i32), std::borrow::Cow<'a, str>> {
-    let style = (FONT, size).into_font().color(&color).pos(Pos::new(horizontal, vertical));
-    Text::new(text.into(), at, style)
-}
-
-fn pixels(count: usize) -> i32 {
-    i32::try_from(count).unwrap_or(i32::MAX)
-}
-
-fn unsigned((width, height): (i32, i32)) -> (u32, u32) {
-    (width.unsigned_abs(), height.unsigned_abs())
-}
-
-#[expect(clippy::cast_possible_truncation, reason = "drawings are small")]
-fn floor(value: f64) -> i32 {
-    value.floor() as i32
 }
