@@ -26,8 +26,9 @@ impl<K: Eq, V, F> Store<K, V, F> {
         let (mut item, mut place) = (Item::new(hash, key, value), None);
         loop {
             let mut shard = self.shard(hash).write();
-            let now = self.reading_for(&shard, ttl);
-            let deadline = ttl.deadline(now.tick());
+            let life = self.life(&mut shard, ttl);
+            let now = self.reading_for(&shard, life);
+            let deadline = life.deadline(now.tick());
             self.bound.release(shard.tidy(now.tick(), removed));
             shard.flights.fence(hash, item.key(), removed);
             match self.put(&mut shard, &mut item, deadline.into(), &now, place.take(), removed) {
@@ -52,8 +53,9 @@ impl<K: Eq, V, F> Store<K, V, F> {
         // Taken only when the key is found: if the user's `Eq` panics, it is dropped under no lock.
         let mut value = Some(value);
         let mut shard = self.shard(hash).write();
-        let now = self.reading_for(&shard, ttl);
-        let deadline = ttl.deadline(now.tick());
+        let life = self.life(&mut shard, ttl);
+        let now = self.reading_for(&shard, life);
+        let deadline = life.deadline(now.tick());
         self.bound.release(shard.tidy(now.tick(), removed));
         // First, because it asks the user's `Eq`: what was replaced would be dropped under the lock.
         shard.flights.fence(hash, key, removed);
@@ -74,7 +76,9 @@ impl<K: Eq, V, F> Store<K, V, F> {
         V: Clone,
     {
         self.insert_unless(item, ttl, removed, |shard, item, now| {
-            shard.find_fresh(item.hash, item.key(), now).map(|entry| entry.value.clone())
+            let entry = shard.find_fresh(item.hash, item.key(), now)?;
+            self.note_use(shard, entry);
+            Some(entry.value.clone())
         })
     }
 
@@ -111,11 +115,12 @@ impl<K: Eq, V, F> Store<K, V, F> {
         let (hash, mut place) = (item.hash, None);
         loop {
             let mut shard = self.shard(hash).write();
-            let now = self.reading_for(&shard, ttl);
+            let life = self.life(&mut shard, ttl);
+            let now = self.reading_for(&shard, life);
             if let Some(refusal) = refuse(&shard, item, &now) {
                 return Err(refusal);
             }
-            let deadline = ttl.deadline(now.tick());
+            let deadline = life.deadline(now.tick());
             self.bound.release(shard.tidy(now.tick(), removed));
             shard.flights.fence(hash, item.key(), removed);
             match self.put(&mut shard, item, deadline.into(), &now, place.take(), removed) {
@@ -153,7 +158,7 @@ impl<K: Eq, V, F> Store<K, V, F> {
         true
     }
 
-    /// Lets a fresh value live for another time from now on. Returns when the sweeper is needed; `None`
+    /// Gives a fresh value another TTL, from now on. Returns when the sweeper is needed; `None`
     /// if there is no such value.
     pub(crate) fn set_ttl<Q: Equivalent<K> + ?Sized>(
         &self,
@@ -165,9 +170,8 @@ impl<K: Eq, V, F> Store<K, V, F> {
         let mut shard = self.shard(hash).write();
         let now = self.clock.exact_reading();
         self.bound.release(shard.tidy(now.tick(), removed));
-        let deadline = ttl.deadline(now.tick());
-        let is_set = shard.set_deadline(hash, key, deadline, &now);
-        is_set.then(|| self.lapse(deadline))
+        let deadline = shard.set_ttl(hash, key, ttl, &now)?;
+        Some(self.lapse(deadline))
     }
 
     /// Stores a value in place of that of this version, if it is still there and fresh. Else gives the new
@@ -183,11 +187,12 @@ impl<K: Eq, V, F> Store<K, V, F> {
     ) -> Result<Tick, V> {
         let mut value = Some(value);
         let mut shard = self.shard(hash).write();
-        let now = self.reading_for(&shard, ttl);
-        let deadline = ttl.deadline(now.tick());
+        let life = self.life(&mut shard, ttl);
+        let now = self.reading_for(&shard, life);
+        let deadline = life.deadline(now.tick());
         self.bound.release(shard.tidy(now.tick(), removed));
-        let present = shard.find(hash, key).filter(|entry| entry.version == version);
-        if present.is_some_and(|entry| !now.has_passed(entry.deadline)) {
+        let present = shard.find(hash, key).filter(|entry| entry.version() == version);
+        if present.is_some_and(|entry| !now.has_passed(entry.deadline())) {
             shard.flights.fence(hash, key, removed);
             let old = shard.replace(hash, key, &mut value, deadline.into(), &now, removed);
             old.and_then(|Old(old)| old).into_iter().for_each(|old| removed.value(old));
@@ -249,7 +254,7 @@ impl<K: Eq, V, F> Store<K, V, F> {
         self.removals.note();
         self.bound.release(shard.tidy(now.tick(), removed));
         self.bound.release(usize::from(shard.remove_expired(hash, key, &now, removed)));
-        shard.find(hash, key).filter(|entry| entry.version == version)?;
+        shard.find(hash, key).filter(|entry| entry.version() == version)?;
         shard.flights.fence(hash, key, removed);
         let entry = shard.remove(hash, key)?;
         self.bound.release(1);
