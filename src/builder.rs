@@ -37,6 +37,7 @@ const DEFAULT_CLEANUP_INTERVAL: Duration = Duration::from_secs(1);
 #[must_use = "a builder does nothing until `build`"]
 pub struct CacheBuilder<K, V, S = DefaultHashBuilder> {
     ttl: Duration,
+    tti: Duration,
     expiry: Option<Rule<K, V>>,
     ttl_jitter: f64,
     max_size: Option<usize>,
@@ -67,6 +68,7 @@ impl<K, V> CacheBuilder<K, V> {
     pub(crate) fn new() -> Self {
         Self {
             ttl: Duration::MAX,
+            tti: Duration::MAX,
             expiry: None,
             ttl_jitter: 0.0,
             max_size: None,
@@ -92,6 +94,40 @@ impl<K, V, S> CacheBuilder<K, V, S> {
     /// [choosing the TTL](crate#choosing-the-ttl-and-the-size).
     pub fn ttl(mut self, ttl: Duration) -> Self {
         self.ttl = ttl;
+        self
+    }
+
+    /// Sets how long an entry is fresh since it was last read or written. The default is for ever.
+    ///
+    /// With a TTL too, whichever ends first. What reads are: [`get`](crate::Cache::get) and
+    /// [`get_many`](crate::Cache::get_many), compute calls that find a fresh value, and
+    /// [`or_insert`](crate::Entry::or_insert). [`peek`](crate::Cache::peek),
+    /// [`contains_key`](crate::Cache::contains_key), [`iter`](crate::Cache::iter) and
+    /// [`remaining_ttl`](crate::Cache::remaining_ttl) are not, nor is a closure that is asked about a value
+    /// which then stays as it is, or a call that gets a stale value. What is stored anew, also by a refresh,
+    /// begins both times anew.
+    ///
+    /// Elsewhere too, what is said of the end of a TTL holds for whichever comes first: what is past its
+    /// idle time has expired, and is kept as a stale value if the cache keeps such. But
+    /// [`refresh_after`](Self::refresh_after) and [`early_refresh`](Self::early_refresh) go by the age and
+    /// the TTL alone, because the read that would find a value idle is what keeps it.
+    ///
+    /// `Duration::ZERO`: values are never readable. A time too long for the clock: no limit. It is
+    /// exact to the nanosecond, but one of a minute or more may end some milliseconds early, like a TTL.
+    ///
+    /// ```
+    /// use std::time::Duration;
+    /// use fleeting::Cache;
+    ///
+    /// // Sessions: over after half an hour without a request, and after a day in any case.
+    /// let sessions: Cache<String, u64> = Cache::builder()
+    ///     .tti(Duration::from_secs(30 * 60))
+    ///     .ttl(Duration::from_secs(24 * 60 * 60))
+    ///     .build()?;
+    /// # Ok::<(), fleeting::BuildError>(())
+    /// ```
+    pub fn tti(mut self, tti: Duration) -> Self {
+        self.tti = tti;
         self
     }
 
@@ -205,6 +241,7 @@ impl<K, V, S> CacheBuilder<K, V, S> {
     pub fn hasher<S2>(self, hasher: S2) -> CacheBuilder<K, V, S2> {
         CacheBuilder {
             ttl: self.ttl,
+            tti: self.tti,
             expiry: self.expiry,
             ttl_jitter: self.ttl_jitter,
             max_size: self.max_size,
@@ -440,7 +477,15 @@ where
     pub fn build(self) -> Result<Cache<K, V, S>, BuildError> {
         self.validate()?;
         let Self {
-            ttl, max_size, policy, initial_capacity, hasher, runtime, cleanup_interval, ..
+            ttl,
+            tti,
+            max_size,
+            policy,
+            initial_capacity,
+            hasher,
+            runtime,
+            cleanup_interval,
+            ..
         } = self;
         let computes = self.computes;
         let freshness = Freshness::new(
@@ -458,6 +503,7 @@ where
             policy,
             initial_capacity,
             freshness,
+            tti: tti.into(),
             error_ttl,
             lends_keys: is_weighed || self.expiry.is_some(),
         };
@@ -486,6 +532,7 @@ impl<K, V, S> fmt::Debug for CacheBuilder<K, V, S> {
         formatter
             .debug_struct("CacheBuilder")
             .field("ttl", &self.ttl)
+            .field("tti", &self.tti)
             .field("has_expiry", &self.expiry.is_some())
             .field("ttl_jitter", &self.ttl_jitter)
             .field("max_size", &self.max_size)

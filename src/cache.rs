@@ -65,7 +65,8 @@ where
         self.engine.store.get(hash, key)
     }
 
-    /// Returns the fresh value, seen by neither statistics nor eviction policy.
+    /// Returns the fresh value, seen by neither statistics nor eviction policy. It does not keep the value
+    /// from being idle.
     pub fn peek<Q: Hash + Equivalent<K> + ?Sized>(&self, key: &Q) -> Option<V> {
         let (value, _) = self.engine.store.peek(self.engine.hash(key), key)?;
         Some(value)
@@ -94,13 +95,17 @@ where
 
     /// How long the value is still fresh; `Duration::MAX` if it never expires. Seen by neither statistics
     /// nor eviction policy.
+    ///
+    /// In a cache with a [`tti`](CacheBuilder::tti), what is left of whichever ends first. Asking is no use.
     pub fn remaining_ttl<Q: Hash + Equivalent<K> + ?Sized>(&self, key: &Q) -> Option<Duration> {
         self.engine.store.remaining(self.engine.hash(key), key)
     }
 
     /// Lets the value be fresh for this long from now on; false if there is none.
     ///
-    /// `Duration::ZERO`: it is not readable any more. `Duration::MAX`: it never expires.
+    /// `Duration::ZERO`: it is not readable any more. `Duration::MAX`: it never expires. That changes its
+    /// TTL alone: in a cache with a [`tti`](CacheBuilder::tti) it is no use of the value, which ends when it
+    /// has been idle for too long, also before the new TTL.
     pub fn set_ttl<Q: Hash + Equivalent<K> + ?Sized>(&self, key: &Q, ttl: Duration) -> bool {
         let hash = self.engine.hash(key);
         let mut removed = self.engine.store.leftovers();
@@ -169,11 +174,13 @@ where
             let mut copies = Copies::default();
             position = store.copy(here, &mut copies);
             for (key, (value, deadline, version)) in zip(copies.keys, copies.values) {
-                if store.is_over(deadline) || keep(&key, &value) {
+                let hash = self.engine.hash(&key);
+                // The deadline may have been put off meanwhile.
+                let is_over = || store.is_over(store.deadline(hash, &key, version));
+                if store.is_over(deadline) && is_over() || keep(&key, &value) {
                     continue;
                 }
                 let mut removed = store.leftovers();
-                let hash = self.engine.hash(&key);
                 removals +=
                     usize::from(store.remove_version(hash, &key, version, &mut removed).is_some());
             }
@@ -366,6 +373,7 @@ impl<K, V, S> fmt::Debug for Cache<K, V, S> {
             .field("len", &self.engine.store.len())
             .field("max_size", &self.engine.store.max_size())
             .field("ttl", &self.engine.rules.expiry.ttl.duration())
+            .field("tti", &self.engine.store.tti().duration())
             .finish_non_exhaustive()
     }
 }

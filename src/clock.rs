@@ -1,9 +1,10 @@
 //! The clock of one cache: what time it is, exactly or cheaply.
 
+use std::mem;
 use std::time::{Duration, Instant};
 
 use crate::runtime::Runtime;
-use crate::sync::Arc;
+use crate::sync::{Arc, AtomicU64, Ordering};
 
 /// A moment: nanoseconds since the clock's start, which is that of the machine or of the cache.
 ///
@@ -50,6 +51,42 @@ impl Tick {
 
     pub(crate) fn since(self, earlier: Self) -> Duration {
         Duration::from_nanos(self.0.saturating_sub(earlier.0))
+    }
+}
+
+/// A moment that readers may put off, side by side.
+///
+/// What they know of each other comes from the lock under which they do so: no order is needed beyond that.
+#[derive(Debug)]
+pub(crate) struct AtomicTick(AtomicU64);
+
+impl AtomicTick {
+    #[inline]
+    pub(crate) const fn new(tick: Tick) -> Self {
+        Self(AtomicU64::new(tick.0))
+    }
+
+    #[inline]
+    pub(crate) fn get(&self) -> Tick {
+        Tick(self.0.load(Ordering::Relaxed))
+    }
+
+    /// Puts another moment in its place; returns the old one.
+    #[inline]
+    pub(crate) fn replace(&mut self, tick: Tick) -> Tick {
+        Tick(mem::replace(self.0.get_mut(), tick.0))
+    }
+
+    #[inline]
+    pub(crate) fn into_inner(self) -> Tick {
+        Tick(self.0.into_inner())
+    }
+
+    /// Makes it a later moment, and tells whether it was earlier.
+    #[inline]
+    pub(crate) fn put_off(&self, tick: Tick) -> bool {
+        // Looked at first: most readers come in the same tick of a coarse clock, and write nothing.
+        self.get() < tick && self.0.fetch_max(tick.0, Ordering::Relaxed) < tick.0
     }
 }
 

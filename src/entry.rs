@@ -123,7 +123,8 @@ where
     /// Returns the fresh value that is there, or else stores `value` and returns it.
     ///
     /// Atomic: of several callers at once, all get the value of one. Counted neither as a hit nor
-    /// as a miss. A compute that is running for the key is fenced off only if `value` is stored.
+    /// as a miss, but a use of the value as far as a [`tti`](crate::CacheBuilder::tti) is concerned. A
+    /// compute that is running for the key is fenced off only if `value` is stored.
     pub fn or_insert(self, value: V) -> V {
         let engine = &self.cache.engine;
         let hash = engine.hash(self.key.lookup());

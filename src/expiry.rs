@@ -34,7 +34,7 @@ impl<K, V> Expiry<K, V> {
 }
 
 /// A time to live, counted from the moment the value is stored; in nanoseconds.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct Ttl(u64);
 
 impl Ttl {

@@ -31,11 +31,14 @@ where
     type Item = (K, V);
 
     fn next(&mut self) -> Option<(K, V)> {
-        let store = &self.cache.engine.store;
+        let engine = &self.cache.engine;
+        let store = &engine.store;
         loop {
-            // A copy may expire while it waits for its turn.
-            let fresh = |(_, (_, deadline, _)): &(K, (V, Tick, Version))| {
-                !store.clock().has_passed(*deadline)
+            // A copy may expire while it waits for its turn, unless its deadline was put off.
+            let has_passed = |deadline| store.clock().has_passed(deadline);
+            let fresh = |(key, (_, deadline, version)): &(K, (V, Tick, Version))| {
+                !has_passed(*deadline)
+                    || !has_passed(store.deadline(engine.hash(key), key, *version))
             };
             if let Some((key, (value, ..))) = self.batch.find(fresh) {
                 return Some((key, value));

@@ -86,6 +86,11 @@
 //! stored together from expiring together. What is left of a TTL can be [read](Cache::remaining_ttl) and
 //! [changed](Cache::set_ttl), and so can [the bound](Cache::set_max_size).
 //!
+//! A TTL bounds how old a value gets, however much it is used. To let go of what nobody uses, as with
+//! sessions, there is [`CacheBuilder::tti`]: a value is fresh for this long since it was last read or
+//! written. Set it beside a TTL if values change at their source, because reads alone would keep an old one
+//! for ever; whichever ends first counts.
+//!
 //! A TTL counts from the moment the value is stored, by the monotonic clock, which stands still
 //! while the machine is suspended on some systems (Linux and macOS among them). It is exact to the
 //! nanosecond, but one of a minute or more may end some milliseconds early on Linux, by a tick of the
@@ -319,7 +324,8 @@
 //!
 //! A hit hashes the key once, takes one shard's lock for reading, finds the value in the table and
 //! compares its deadline with a coarse clock. It allocates nothing, and it writes two cache lines: that
-//! of the lock, and one of the thread's own, where it counts. Inserts, evictions and expiry are constant
+//! of the lock, and one of the thread's own, where it counts. (With a `tti` it also writes the entry's
+//! deadline, if that moves; timers find out when they come to it, once in a `tti`.) Inserts, evictions and expiry are constant
 //! time. As long as deadlines come in order, as with one TTL for all, the order of arrival serves as the
 //! timer queue too; what breaks the order is linked into a hierarchical timing wheel. Large caches are
 //! divided into shards, so that threads rarely meet; a cache of up to 1,023 entries has one.

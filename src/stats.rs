@@ -45,8 +45,8 @@ pub struct Stats {
     pub inserts: u64,
     /// Entries removed to keep the maximum size.
     pub evictions: u64,
-    /// Entries removed because their time was over, whoever finds that out. Not those that were past
-    /// their TTL, but still kept as stale ones, when they were replaced or removed.
+    /// Entries removed because their time was over, that of their TTL or of being idle, whoever finds that
+    /// out. Not those that were past it, but still kept as stale ones, when they were replaced or removed.
     pub expirations: u64,
     /// Computes begun: how often a closure was called that makes one. A call for several keys begins one.
     pub computes: u64,

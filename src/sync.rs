@@ -6,7 +6,9 @@
 #![expect(clippy::disallowed_types, reason = "this is where locks come from")]
 
 pub(crate) use std::sync::RwLockReadGuard as Reader;
-pub(crate) use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, AtomicUsize, Ordering};
+pub(crate) use std::sync::atomic::{
+    AtomicBool, AtomicU8, AtomicU32, AtomicU64, AtomicUsize, Ordering,
+};
 pub(crate) use std::sync::{Arc, MutexGuard, OnceLock, Weak};
 
 use std::sync::{PoisonError, RwLockReadGuard, RwLockWriteGuard, TryLockError};

@@ -3,7 +3,8 @@
 use std::mem;
 use std::time::Duration;
 
-use crate::clock::Tick;
+use crate::clock::{AtomicTick, Tick};
+use crate::sync::{AtomicU32, Ordering};
 
 use super::arrivals::Token;
 use super::digest::KeyHash;
@@ -11,9 +12,10 @@ use super::roster::{Due, Roster};
 
 /// The hot part of an entry: what a hit touches.
 pub(super) struct Entry<K, V> {
-    pub(super) deadline: Tick,
+    /// The end of its TTL or of its idle time, whichever comes first.
+    deadline: AtomicTick,
     pub(super) token: Token,
-    pub(super) version: Version,
+    version: AtomicU32,
     pub(super) key: K,
     pub(super) value: V,
 }
@@ -50,7 +52,39 @@ impl Version {
     }
 }
 
+/// An entry that was taken out of its table.
+pub(super) struct Removed<K, V> {
+    pub(super) deadline: Tick,
+    pub(super) token: Token,
+    pub(super) key: K,
+    pub(super) value: V,
+}
+
+impl<K, V> From<Entry<K, V>> for Removed<K, V> {
+    #[inline]
+    fn from(entry: Entry<K, V>) -> Self {
+        let Entry { deadline, token, key, value, .. } = entry;
+        Self { deadline: deadline.into_inner(), token, key, value }
+    }
+}
+
 impl<K, V> Entry<K, V> {
+    #[inline]
+    pub(super) fn new(deadline: Tick, token: Token, version: Version, key: K, value: V) -> Self {
+        let (deadline, version) = (AtomicTick::new(deadline), AtomicU32::new(version.0));
+        Self { deadline, token, version, key, value }
+    }
+
+    #[inline]
+    pub(super) fn deadline(&self) -> Tick {
+        self.deadline.get()
+    }
+
+    #[inline]
+    pub(super) fn version(&self) -> Version {
+        Version(self.version.load(Ordering::Relaxed))
+    }
+
     /// Puts another value in its place; returns the old one.
     #[inline]
     pub(super) fn overwrite(
@@ -61,7 +95,7 @@ impl<K, V> Entry<K, V> {
         grace: u64,
         roster: &mut Roster,
     ) -> V {
-        self.version = version;
+        *self.version.get_mut() = version.0;
         self.set_deadline(deadline, grace, roster);
         mem::replace(&mut self.value, value)
     }
@@ -69,23 +103,32 @@ impl<K, V> Entry<K, V> {
     /// Lets the value live until another moment than it was to.
     #[inline]
     pub(super) fn set_deadline(&mut self, deadline: Tick, grace: u64, roster: &mut Roster) {
-        self.version = self.version.moved();
+        *self.version.get_mut() |= Version::MOVED;
         // No alarm is later than its deadline: if that only moves later, it is left for the alarm to
         // find, and nothing else is touched.
-        if deadline < self.deadline {
+        if deadline < self.deadline.replace(deadline) {
             roster.bring_forward(self.token, deadline.after_nanos(grace));
         }
-        self.deadline = deadline;
+    }
+
+    /// Lets the value live until a later moment, under the lock for reading. The alarm finds out.
+    #[inline]
+    pub(super) fn put_off(&self, deadline: Tick) {
+        let version = self.version();
+        if self.deadline.put_off(deadline) && !version.was_moved() {
+            // Whoever else does so at the same time writes the same.
+            self.version.store(version.moved().0, Ordering::Relaxed);
+        }
     }
 
     /// When it is to be removed.
     #[inline]
     pub(super) fn lapse(&self, grace: u64) -> Tick {
-        self.deadline.after_nanos(grace)
+        self.deadline().after_nanos(grace)
     }
 
     pub(super) fn due(&self, grace: u64) -> Due {
-        Due { deadline: self.lapse(grace), was_moved: self.version.was_moved() }
+        Due { deadline: self.lapse(grace), was_moved: self.version().was_moved() }
     }
 }
 

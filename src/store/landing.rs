@@ -7,7 +7,7 @@ use crate::clock::{Clock, Reading, Tick};
 use crate::rules::Lease;
 use crate::sync::Arc;
 
-use super::entry::{Item, Stamp, Version};
+use super::entry::{Entry, Item, Stamp, Version};
 use super::flights::Found;
 use super::leftovers::{Failure, Leftovers};
 use super::shard::Put;
@@ -134,11 +134,12 @@ impl<K: Eq, V: Clone, F: Handle> Store<K, V, F> {
         let mut shard = self.shard(hash).write();
         let now = if is_timed { self.clock.exact_reading() } else { self.clock.reading() };
         let present = shard.find(hash, &key);
-        let renews = present.filter(|entry| !shard.is_over(entry, &now)).map(|entry| entry.version);
+        let renews = present.filter(|entry| !shard.is_over(entry, &now)).map(Entry::version);
         let flights = &shard.flights;
         match wanted {
             Wanted::Value | Wanted::Retried => {
-                if let Some(entry) = present.filter(|entry| !now.has_passed(entry.deadline)) {
+                if let Some(entry) = present.filter(|entry| !now.has_passed(entry.deadline())) {
+                    self.note_use(&shard, entry);
                     return Begun::Found(entry.value.clone());
                 }
                 match flights.find(hash, &key, &self.clock) {
@@ -171,8 +172,9 @@ impl<K: Eq, V: Clone, F: Handle> Store<K, V, F> {
         let renews_early = match wanted {
             Wanted::Value | Wanted::Retried => false,
             Wanted::Newer(_) => true,
-            Wanted::Recomputed => present
-                .is_some_and(|entry| !now.has_passed(self.freshness.served_until(entry.deadline))),
+            Wanted::Recomputed => present.is_some_and(|entry| {
+                !now.has_passed(self.freshness.served_until(entry.deadline()))
+            }),
         };
         self.tidy(&mut shard, now.tick(), removed);
         self.remove_if_expired(&mut shard, hash, &key, &now, removed);
@@ -209,7 +211,8 @@ impl<K: Eq, V: Clone, F: Handle> Store<K, V, F> {
             // Declared first, so dropped last: under no lock.
             let mut item;
             let mut shard = self.shard(hash).write();
-            let is_coarse = ttl.is_long() && !begun.is_exact;
+            let life = self.life(&mut shard, ttl);
+            let is_coarse = life.is_long() && !begun.is_exact;
             let now = if is_coarse { self.clock.reading() } else { self.clock.exact_reading() };
             let cost = begun.elapsed(&now, &self.clock);
             self.tidy(&mut shard, now.tick(), removed);
@@ -221,8 +224,8 @@ impl<K: Eq, V: Clone, F: Handle> Store<K, V, F> {
             item = Item::new(hash, key, value.take().expect("a value is stored once"));
             // By the clock that other writes of such a TTL go by, so that deadlines come in order.
             let stored =
-                if ttl.is_long() && !is_coarse { self.clock.reading().tick() } else { now.tick() };
-            let deadline = ttl.deadline(stored);
+                if life.is_long() && !is_coarse { self.clock.reading().tick() } else { now.tick() };
+            let deadline = life.deadline(stored);
             let stamp = Stamp { deadline, cost, weight };
             let lack = match self.put(&mut shard, &mut item, stamp, &now, &mut room, removed) {
                 Put::Lacking(lack) => {
@@ -283,9 +286,12 @@ impl<K: Eq, V: Clone, F: Handle> Store<K, V, F> {
     pub(crate) fn stand_in(&self, hash: KeyHash, version: Version, is_served: bool) -> Option<V> {
         let shard = self.shard(hash).read();
         let entry = shard.find_version(hash, version)?;
-        let until = self.freshness.stands_in_until(entry.deadline);
-        let until =
-            if is_served { until.max(self.freshness.served_until(entry.deadline)) } else { until };
+        let until = self.freshness.stands_in_until(entry.deadline());
+        let until = if is_served {
+            until.max(self.freshness.served_until(entry.deadline()))
+        } else {
+            until
+        };
         (!self.clock.has_passed(until)).then(|| entry.value.clone())
     }
 }

@@ -12,7 +12,9 @@ mod entry;
 mod flights;
 mod landing;
 mod leftovers;
+mod limits;
 mod load;
+mod notes;
 mod notices;
 mod policy;
 mod removals;
@@ -81,6 +83,8 @@ pub(crate) struct Store<K, V, F> {
     clock: Clock,
     heed: Heed,
     freshness: Freshness,
+    /// How long entries are fresh since they were last used.
+    tti: Ttl,
     /// How long entries are kept past their deadlines; in nanoseconds.
     grace: u64,
     /// How long failures are remembered.
@@ -99,6 +103,7 @@ pub(crate) struct Plan {
     pub(crate) policy: Policy,
     pub(crate) initial_capacity: usize,
     pub(crate) freshness: Freshness,
+    pub(crate) tti: Ttl,
     pub(crate) error_ttl: Ttl,
     /// Whether the keys of flights are asked for before they land.
     pub(crate) lends_keys: bool,
@@ -137,8 +142,8 @@ pub(crate) enum Look<V, J> {
 impl<K, V, F> Store<K, V, F> {
     /// `None` if there is no memory for `initial_capacity` entries.
     pub(crate) fn new(plan: &Plan, clock: Clock, listener: Option<Listener<K, V>>) -> Option<Self> {
-        let &Plan { max_size, max_weight, policy, initial_capacity, freshness, error_ttl, .. } =
-            plan;
+        let &Plan { max_size, max_weight, policy, initial_capacity, .. } = plan;
+        let &Plan { freshness, tti, error_ttl, .. } = plan;
         let count = shard_count(max_size, max_weight);
         let capacity = initial_capacity.min(max_size.unwrap_or(usize::MAX)).div_ceil(count);
         let slot = || {
@@ -149,7 +154,9 @@ impl<K, V, F> Store<K, V, F> {
         let shards = (0..count).map(|_| slot()).collect::<Option<_>>()?;
         let (reads, bound, grace) = (Reads::new(), Bound::new(max_size), freshness.grace());
         let removals = Arc::default();
+        // A use is noted where a mark would be.
         let heed = Heed::of(policy);
+        let heed = if tti.is_endless() { heed } else { heed.max(Heed::Mark) };
         let load = plan.is_weighed.then(|| Load::new(max_weight));
         let notices = listener.map(|listener| Box::new(Notices::new(listener)));
         Some(Self {
@@ -160,6 +167,7 @@ impl<K, V, F> Store<K, V, F> {
             clock,
             heed,
             freshness,
+            tti,
             grace,
             error_ttl,
             removals,
@@ -169,6 +177,11 @@ impl<K, V, F> Store<K, V, F> {
 
     pub(crate) fn clock(&self) -> &Clock {
         &self.clock
+    }
+
+    /// How long entries are fresh since they were last used.
+    pub(crate) fn tti(&self) -> Ttl {
+        self.tti
     }
 
     pub(crate) fn max_size(&self) -> Option<usize> {
@@ -279,6 +292,28 @@ impl<K, V, F> Store<K, V, F> {
         self.clock.has_passed(self.lapse(deadline))
     }
 
+    /// How long a value with this TTL lives if nobody uses it. It is the next that the shard is given.
+    #[inline]
+    fn life(&self, shard: &mut Shard<K, V, F>, ttl: Ttl) -> Ttl {
+        if self.tti.is_endless() { ttl } else { shard.notes.limits.expect(ttl) }
+    }
+
+    /// Notes that a value is used now: its idle time begins anew. Under the lock for reading, or for
+    /// writing.
+    #[inline]
+    fn note_use(&self, shard: &Shard<K, V, F>, entry: &Entry<K, V>) {
+        if !self.tti.is_endless() {
+            shard.note_use(entry, &self.reading_of_use());
+        }
+    }
+
+    /// The time, as far as it can matter to a use.
+    // A call: where little is in line, all other reads stay as fast as they were.
+    #[inline(never)]
+    fn reading_of_use(&self) -> Reading<'_> {
+        if self.tti.is_long() { self.clock.reading() } else { self.clock.exact_reading() }
+    }
+
     /// Whether the time may matter to a write of something that never expires. A value that is kept for ever
     /// past its deadline has no alarm.
     #[inline]
@@ -310,8 +345,8 @@ impl<K, V: Clone, F> Store<K, V, F> {
             self.reads.add(Read::Miss);
             return None;
         };
-        if self.clock.has_passed(entry.deadline) {
-            let is_over = self.clock.has_passed(self.lapse(entry.deadline));
+        if self.clock.has_passed(entry.deadline()) {
+            let is_over = self.clock.has_passed(self.lapse(entry.deadline()));
             drop(shard);
             self.reads.add(Read::Miss);
             if is_over {
@@ -324,6 +359,7 @@ impl<K, V: Clone, F> Store<K, V, F> {
             drop(shard);
         } else {
             let token = entry.token;
+            self.note_use(&shard, entry);
             self.note_hit(shard, hash, token);
         }
         self.reads.add(Read::Hit);
@@ -333,8 +369,10 @@ impl<K, V: Clone, F> Store<K, V, F> {
     /// The fresh value, noted as used; counts nothing.
     pub(crate) fn take_up<Q: Equivalent<K> + ?Sized>(&self, hash: KeyHash, key: &Q) -> Option<V> {
         let shard = self.shard(hash).read();
-        let entry = shard.find(hash, key).filter(|entry| !self.clock.has_passed(entry.deadline))?;
+        let entry =
+            shard.find(hash, key).filter(|entry| !self.clock.has_passed(entry.deadline()))?;
         let (value, token) = (entry.value.clone(), entry.token);
+        self.note_use(&shard, entry);
         self.note_hit(shard, hash, token);
         Some(value)
     }
@@ -362,10 +400,23 @@ impl<K, V: Clone, F> Store<K, V, F> {
     ) -> Option<(V, Version)> {
         let shard = self.shard(hash).read();
         let entry = shard.find(hash, key)?;
-        if self.clock.has_passed(entry.deadline) {
+        if self.clock.has_passed(entry.deadline()) {
             return None;
         }
-        Some((entry.value.clone(), entry.version))
+        Some((entry.value.clone(), entry.version()))
+    }
+
+    /// Until when the value of this version is fresh; past if it is gone.
+    #[cold]
+    pub(crate) fn deadline<Q: Equivalent<K> + ?Sized>(
+        &self,
+        hash: KeyHash,
+        key: &Q,
+        version: Version,
+    ) -> Tick {
+        let shard = self.shard(hash).read();
+        let entry = shard.find(hash, key).filter(|entry| entry.version() == version);
+        entry.map_or(Tick::START, Entry::deadline)
     }
 
     /// How long the value is still fresh; `Duration::MAX` if it never expires.
@@ -375,7 +426,7 @@ impl<K, V: Clone, F> Store<K, V, F> {
         key: &Q,
     ) -> Option<Duration> {
         let shard = self.shard(hash).read();
-        let deadline = shard.find(hash, key)?.deadline;
+        let deadline = shard.find(hash, key)?.deadline();
         if deadline == Tick::NEVER {
             return Some(Duration::MAX);
         }
@@ -385,7 +436,7 @@ impl<K, V: Clone, F> Store<K, V, F> {
 
     pub(crate) fn contains<Q: Equivalent<K> + ?Sized>(&self, hash: KeyHash, key: &Q) -> bool {
         let shard = self.shard(hash).read();
-        shard.find(hash, key).is_some_and(|entry| !self.clock.has_passed(entry.deadline))
+        shard.find(hash, key).is_some_and(|entry| !self.clock.has_passed(entry.deadline()))
     }
 
     /// The fresh value, or what there is in place of it.
@@ -400,40 +451,44 @@ impl<K, V: Clone, F> Store<K, V, F> {
         F: Handle,
     {
         let shard = self.shard(hash).read();
-        match shard.find(hash, key) {
-            Some(entry) if !self.clock.has_passed(entry.deadline) => {
-                let is_due = self.freshness.watches_age() && self.is_due(&shard, hash, key, entry);
-                let (value, version) = (entry.value.clone(), entry.version);
-                if self.heed != Heed::Nothing {
-                    let token = entry.token;
-                    self.note_hit(shard, hash, token);
-                }
-                if is_due { Look::Old(value, version) } else { Look::Hit(value) }
-            }
-            entry => self.look_past(&shard, hash, key, entry, join),
+        let Some(entry) = shard.find(hash, key) else {
+            return self.look_past(&shard, hash, key, None, join);
+        };
+        let deadline = entry.deadline();
+        if self.clock.has_passed(deadline) {
+            return self.look_past(&shard, hash, key, Some((entry, deadline)), join);
         }
+        let is_due = self.freshness.watches_age() && self.is_due(&shard, hash, key, entry);
+        let (value, version) = (entry.value.clone(), entry.version());
+        if self.heed != Heed::Nothing {
+            let token = entry.token;
+            self.note_use(&shard, entry);
+            self.note_hit(shard, hash, token);
+        }
+        if is_due { Look::Old(value, version) } else { Look::Hit(value) }
     }
 
-    /// What there is in place of a fresh value.
+    /// What there is in place of a fresh value; given the deadline that has passed, which another reader
+    /// may have put off meanwhile.
     #[inline(never)]
     fn look_past<Q: Equivalent<K> + ?Sized, J>(
         &self,
         shard: &Shard<K, V, F>,
         hash: KeyHash,
         key: &Q,
-        entry: Option<&Entry<K, V>>,
+        entry: Option<(&Entry<K, V>, Tick)>,
         join: impl FnOnce(&F) -> Option<J>,
     ) -> Look<V, J>
     where
         F: Handle,
     {
         let mut stand_in = None;
-        if let Some(entry) = entry {
-            if !self.clock.has_passed(self.freshness.served_until(entry.deadline)) {
-                let due = self.may_renew(shard, hash, key).then_some(entry.version);
+        if let Some((entry, deadline)) = entry {
+            if !self.clock.has_passed(self.freshness.served_until(deadline)) {
+                let due = self.may_renew(shard, hash, key).then_some(entry.version());
                 return Look::Stale(entry.value.clone(), due);
             }
-            stand_in = Some(entry.version).filter(|_| self.freshness.has_stand_ins());
+            stand_in = Some(entry.version()).filter(|_| self.freshness.has_stand_ins());
         }
         match shard.flights.find(hash, key, &self.clock) {
             Some(Found::Running(handle)) => {
@@ -456,8 +511,8 @@ impl<K, V: Clone, F> Store<K, V, F> {
     where
         F: Handle,
     {
-        let (age, now) = (shard.ages.of(entry.token), self.clock.reading().tick());
-        self.freshness.is_due(age, entry.deadline, now, chance::draw)
+        let (age, now) = (shard.notes.ages.of(entry.token), self.clock.reading().tick());
+        self.freshness.is_due(age, shard.ttl_ends(entry), now, chance::draw)
             && self.may_renew(shard, hash, key)
     }
 

@@ -15,7 +15,7 @@ use crate::listener::{Listener, RemovalCause};
 use crate::panic::contain;
 use crate::sync::{AtomicU64, AtomicUsize, Mutex, MutexGuard, Ordering};
 
-use super::entry::Entry;
+use super::entry::{Entry, Removed};
 
 /// Who finds this many waiting waits for a turn to tell them.
 const BACKLOG: usize = 1024;
@@ -147,7 +147,7 @@ impl<K, V> Notices<K, V> {
         match notice {
             Notice::One(key, value, cause) => self.call(key, value, cause),
             Notice::All(table, now) => {
-                for Entry { key, value, deadline, .. } in table {
+                for Removed { key, value, deadline, .. } in table.into_iter().map(Removed::from) {
                     let has_expired = deadline <= now;
                     let cause =
                         if has_expired { RemovalCause::Expired } else { RemovalCause::Removed };

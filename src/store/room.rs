@@ -7,7 +7,7 @@ use crate::listener::RemovalCause;
 
 use super::arrivals::Token;
 use super::bound::Place;
-use super::entry::{Entry, Item, Stamp};
+use super::entry::{Item, Removed, Stamp};
 use super::leftovers::Leftovers;
 use super::load::Load;
 use super::shard::{Lack, Old, Put, Shard};
@@ -62,7 +62,7 @@ impl<K, V, F> Store<K, V, F> {
     pub(super) fn settle(&self, shard: &mut Shard<K, V, F>, count: usize) {
         self.bound.release(count);
         if let Some(load) = &self.load {
-            load.release(shard.weights.take_freed());
+            load.release(shard.notes.weights.take_freed());
         }
     }
 
@@ -230,7 +230,7 @@ impl<K, V, F> Store<K, V, F> {
         let load = self.load.as_ref().expect("entries have weights");
         if shard.remove_expired(item.hash, item.key(), now, removed) {
             room.place = Some(self.bound.vacated());
-            room.weight += shard.weights.take_freed();
+            room.weight += shard.notes.weights.take_freed();
         }
         let present = shard.find(item.hash, item.key()).map(|entry| entry.token);
         if stamp.weight > load.most() {
@@ -239,7 +239,7 @@ impl<K, V, F> Store<K, V, F> {
         if present.is_none() && shard.is_late(stamp, now) {
             return shard.pass_by(item, removed);
         }
-        let held = present.map_or(0, |token| shard.weights.of(token));
+        let held = present.map_or(0, |token| shard.notes.weights.of(token));
         let need = Need { present, weight: stamp.weight.saturating_sub(held) };
         if let Err(lack) = self.gather(load, shard, need, now, room, removed) {
             return Put::Lacking(lack);
@@ -278,7 +278,7 @@ impl<K, V, F> Store<K, V, F> {
             }
             // The place of a second one is given back.
             room.place = Some(self.bound.vacated());
-            room.weight += shard.weights.take_freed();
+            room.weight += shard.notes.weights.take_freed();
         }
         Err(Lack::Here)
     }
@@ -297,7 +297,7 @@ impl<K, V, F> Store<K, V, F> {
     {
         let present = shard.remove(item.hash, item.key());
         self.settle(shard, usize::from(present.is_some()));
-        let Some(Entry { key, value, deadline, .. }) = present else {
+        let Some(Removed { key, value, deadline, .. }) = present else {
             shard.turn_away(item, removed);
             return Put::Stored;
         };

@@ -8,21 +8,21 @@ use hashbrown::hash_table::Entry as TableEntry;
 use hashbrown::{Equivalent, HashTable};
 
 use crate::clock::{Reading, Tick};
+use crate::expiry::Ttl;
 use crate::listener::RemovalCause;
 use crate::panic::Postponed;
 use crate::policy::Policy;
 use crate::stats::Stats;
 
 use super::Plan;
-use super::ages::Ages;
 use super::arrivals::Token;
 use super::bound::Place;
 use super::digest::{Digest, KeyHash};
-use super::entry::{Entry, Item, Stamp, Version};
+use super::entry::{Entry, Item, Removed, Stamp, Version};
 use super::flights::Flights;
 use super::leftovers::{Leftovers, drop_entries};
+use super::notes::Notes;
 use super::roster::{Examined, Roster};
-use super::weights::Weights;
 
 /// How many entries that may be due an insert looks at for one that has expired, before it evicts.
 const ROOM_BUDGET: usize = 32;
@@ -74,8 +74,7 @@ pub(super) struct Shard<K, V, F> {
     table: HashTable<Entry<K, V>>,
     roster: Roster,
     pub(super) flights: Flights<K, F>,
-    pub(super) ages: Ages,
-    pub(super) weights: Weights,
+    pub(super) notes: Notes,
     /// How long entries are kept past their deadlines; in nanoseconds.
     grace: u64,
     last_version: Version,
@@ -98,9 +97,7 @@ pub(super) struct Spent<K, V, F> {
     #[expect(dead_code, reason = "held to be dropped")]
     roster: Roster,
     #[expect(dead_code, reason = "held to be dropped")]
-    ages: Ages,
-    #[expect(dead_code, reason = "held to be dropped")]
-    weights: Weights,
+    notes: Notes,
     flights: Flights<K, F>,
 }
 
@@ -127,13 +124,12 @@ impl<K, V, F> Spent<K, V, F> {
 
 impl<K, V, F> Shard<K, V, F> {
     pub(super) fn new(plan: &Plan) -> Self {
-        let &Plan { policy, ref freshness, lends_keys, is_weighed, .. } = plan;
+        let &Plan { policy, ref freshness, tti, is_weighed, lends_keys, .. } = plan;
         Self {
             table: HashTable::new(),
             roster: Roster::new(policy),
             flights: Flights::new(lends_keys),
-            ages: Ages::new(freshness.watches_age()),
-            weights: Weights::new(is_weighed),
+            notes: Notes::new(freshness, tti, is_weighed),
             grace: freshness.grace(),
             last_version: Version::default(),
             initial_capacity: 0,
@@ -207,12 +203,12 @@ impl<K, V, F> Shard<K, V, F> {
         key: &Q,
         now: &Reading<'_>,
     ) -> Option<&Entry<K, V>> {
-        self.find(hash, key).filter(|entry| !now.has_passed(entry.deadline))
+        self.find(hash, key).filter(|entry| !now.has_passed(entry.deadline()))
     }
 
     /// The entry that holds the value of this version.
     pub(super) fn find_version(&self, hash: KeyHash, version: Version) -> Option<&Entry<K, V>> {
-        self.table.find(hash.digest().spread(), |entry| entry.version == version)
+        self.table.find(hash.digest().spread(), |entry| entry.version() == version)
     }
 
     /// Overwrites a value in its place, and returns it if it was fresh. If there is none, leaves the new
@@ -248,27 +244,38 @@ impl<K, V, F> Shard<K, V, F> {
         self.stats.inserts += 1;
         let version = self.last_version.next();
         let value = value.take().expect("a value is stored once");
-        self.ages.note(entry.token, now, stamp.cost);
-        self.weights.set(entry.token, stamp.weight);
+        self.notes.note(entry.token, now, stamp);
         self.roster.promote(entry.token);
-        let was_fresh = grace == 0 || !now.has_passed(entry.deadline);
+        let was_fresh = grace == 0 || !now.has_passed(entry.deadline());
         let old = entry.overwrite(value, stamp.deadline, version, grace, &mut self.roster);
         Some((old, was_fresh))
     }
 
-    /// Lets a fresh value live until another moment; false if there is none.
-    pub(super) fn set_deadline<Q: Equivalent<K> + ?Sized>(
+    /// Gives a fresh value another TTL, from now on. Returns its new deadline; `None` if there is none.
+    pub(super) fn set_ttl<Q: Equivalent<K> + ?Sized>(
         &mut self,
         hash: KeyHash,
         key: &Q,
-        deadline: Tick,
+        ttl: Ttl,
         now: &Reading<'_>,
-    ) -> bool {
+    ) -> Option<Tick> {
         let spread = hash.digest().spread();
         let entry = self.table.find_mut(spread, |entry| key.equivalent(&entry.key));
-        let entry = entry.filter(|entry| !now.has_passed(entry.deadline));
-        let grace = self.grace;
-        entry.map(|entry| entry.set_deadline(deadline, grace, &mut self.roster)).is_some()
+        let entry = entry.filter(|entry| !now.has_passed(entry.deadline()))?;
+        let deadline = self.notes.limits.set_ttl(entry.token, entry.deadline(), ttl, now);
+        entry.set_deadline(deadline, self.grace, &mut self.roster);
+        Some(deadline)
+    }
+
+    /// Notes that a value is used now, under the lock for reading: its idle time begins anew.
+    #[inline]
+    pub(super) fn note_use(&self, entry: &Entry<K, V>, now: &Reading<'_>) {
+        entry.put_off(self.notes.limits.note_use(entry.token, now));
+    }
+
+    /// When the TTL of an entry ends.
+    pub(super) fn ttl_ends(&self, entry: &Entry<K, V>) -> Tick {
+        self.notes.limits.ttl_ends(entry.token).unwrap_or_else(|| entry.deadline())
     }
 
     /// Stores a value: over the fresh one of its key, or else in a place of its own: one that `place`
@@ -294,7 +301,7 @@ impl<K, V, F> Shard<K, V, F> {
                 self.renew_table();
             }
         }
-        let (digest, Stamp { deadline, cost, weight }) = (item.hash.digest(), stamp);
+        let (digest, deadline) = (item.hash.digest(), stamp.deadline);
         let roster = &mut self.roster;
         let rehash = |entry: &Entry<K, V>| roster.digest(entry.token).spread();
         let grace = self.grace;
@@ -306,17 +313,16 @@ impl<K, V, F> Shard<K, V, F> {
                 removed.key(key);
                 let version = self.last_version.next();
                 let entry = found.get_mut();
-                self.ages.note(entry.token, now, cost);
-                self.weights.set(entry.token, weight);
+                self.notes.note(entry.token, now, stamp);
                 roster.promote(entry.token);
-                let was_fresh = grace == 0 || !now.has_passed(entry.deadline);
+                let was_fresh = grace == 0 || !now.has_passed(entry.deadline());
                 let old = entry.overwrite(value, deadline, version, grace, roster);
                 return Put::Replaced(kept(old, was_fresh, removed));
             }
             TableEntry::Occupied(found) => {
                 let (expired, vacancy) = found.remove();
                 roster.leave(expired.token);
-                self.weights.leave(expired.token);
+                self.notes.leave(expired.token);
                 removed.entry(expired.key, expired.value, RemovalCause::Expired);
                 self.stats.expirations += 1;
                 (vacancy, None)
@@ -337,11 +343,10 @@ impl<K, V, F> Shard<K, V, F> {
             }
         };
         let token = roster.enter(digest, deadline.after_nanos(grace));
-        self.ages.note(token, now, cost);
-        self.weights.set(token, weight);
+        self.notes.note(token, now, stamp);
         let version = self.last_version.next();
         let (key, value) = item.take();
-        vacancy.insert(Entry { deadline, token, version, key, value });
+        vacancy.insert(Entry::new(deadline, token, version, key, value));
         self.stats.inserts += 1;
         // The new entry is stored first, so that the memory of both is fetched at the same time. The
         // bound counts one of them, and nobody can look while the shard is locked.
@@ -426,12 +431,12 @@ impl<K, V, F> Shard<K, V, F> {
         &mut self,
         hash: KeyHash,
         key: &Q,
-    ) -> Option<Entry<K, V>> {
+    ) -> Option<Removed<K, V>> {
         let digest = hash.digest().spread();
         let found = self.table.find_entry(digest, |entry| key.equivalent(&entry.key)).ok()?;
-        let (entry, _) = found.remove();
+        let entry = Removed::from(found.remove().0);
         self.roster.leave(entry.token);
-        self.weights.leave(entry.token);
+        self.notes.leave(entry.token);
         Some(entry)
     }
 
@@ -486,7 +491,7 @@ impl<K, V, F> Shard<K, V, F> {
     #[inline]
     fn evict(&mut self, victim: Token, now: &Reading<'_>, removed: &mut Leftovers<K, V>) {
         let entry = self.take(victim);
-        let has_expired = self.is_over(&entry, now);
+        let has_expired = now.has_passed(entry.deadline.after_nanos(self.grace));
         let cause = if has_expired { RemovalCause::Expired } else { RemovalCause::Evicted };
         removed.entry(entry.key, entry.value, cause);
         self.stats.evictions += u64::from(!has_expired);
@@ -560,9 +565,8 @@ impl<K, V, F> Shard<K, V, F> {
             return None;
         }
         let table = self.rebuild_table(self.initial_capacity.max(len * 2));
-        let (roster, ages) = (Roster::new(Policy::Fifo), Ages::new(false));
-        let (weights, flights) = (Weights::new(false), Flights::new(false));
-        Some(Spent { table, roster, ages, weights, flights })
+        let (roster, notes) = (Roster::new(Policy::Fifo), Notes::NONE);
+        Some(Spent { table, roster, notes, flights: Flights::new(false) })
     }
 
     /// Takes everything out, flights included.
@@ -574,8 +578,7 @@ impl<K, V, F> Shard<K, V, F> {
         Spent {
             table: mem::take(&mut self.table),
             roster: self.roster.take(),
-            ages: self.ages.take(),
-            weights: self.weights.take(),
+            notes: self.notes.take(),
             flights: Flights::new(false),
         }
     }
@@ -587,13 +590,13 @@ impl<K, V, F> Shard<K, V, F> {
 
     /// Takes the entry of a token out of everything.
     #[inline]
-    fn take(&mut self, token: Token) -> Entry<K, V> {
+    fn take(&mut self, token: Token) -> Removed<K, V> {
         let digest = self.roster.digest(token);
         let found = self.table.find_entry(digest.spread(), |entry| entry.token == token).ok();
         let (entry, _) = found.expect("a token has an entry in the table").remove();
         self.roster.leave(token);
-        self.weights.leave(token);
-        entry
+        self.notes.leave(token);
+        entry.into()
     }
 }
 
@@ -639,7 +642,7 @@ impl<K: Clone, V: Clone, F> Shard<K, V, F> {
             let entry = self.entry(token);
             // One after the other: if the second panics, the first is dropped under no lock.
             copies.keys.push(entry.key.clone());
-            copies.values.push((entry.value.clone(), entry.deadline, entry.version));
+            copies.values.push((entry.value.clone(), entry.deadline(), entry.version()));
         }
         (end < bound).then_some(end)
     }
@@ -653,7 +656,9 @@ impl<K, V, F> Shard<K, V, F> {
         let known =
             self.roster.validate(|token, digest| find(&self.table, token, digest).due(self.grace));
         assert_eq!(known, self.table.len(), "who is on the roster is in the table");
-        let weight = self.weights.validate(self.table.iter().map(|entry| entry.token));
+        let is_limited = |entry: &Entry<K, V>| entry.deadline() <= self.ttl_ends(entry);
+        assert!(self.table.iter().all(is_limited), "nothing outlives its TTL");
+        let weight = self.notes.weights.validate(self.table.iter().map(|entry| entry.token));
         (self.flights.validate(), weight)
     }
 }

@@ -7,7 +7,7 @@ use crate::expiry::Ttl;
 use crate::listener::RemovalCause;
 use crate::rules::Lease;
 
-use super::entry::{Entry, Item, Stamp, Version};
+use super::entry::{Entry, Item, Removed, Stamp, Version};
 use super::leftovers::Leftovers;
 use super::removals::Watch;
 use super::shard::{Old, Put, Shard};
@@ -62,8 +62,9 @@ impl<K: Eq, V, F> Store<K, V, F> {
         removed: &mut Leftovers<K, V>,
     ) -> Option<(Option<V>, Tick)> {
         let mut shard = self.shard(item.hash).write();
-        let now = self.reading_for(&shard, ttl);
-        let deadline = ttl.deadline(now.tick());
+        let life = self.life(&mut shard, ttl);
+        let now = self.reading_for(&shard, life);
+        let deadline = life.deadline(now.tick());
         self.tidy(&mut shard, now.tick(), removed);
         shard.flights.fence(item.hash, item.key(), removed);
         match self.put_plain(&mut shard, item, Stamp::new(deadline, 0), &now, None, removed) {
@@ -87,9 +88,10 @@ impl<K: Eq, V, F> Store<K, V, F> {
             // Declared first, so dropped last: under no lock.
             let copied;
             let mut shard = self.shard(hash).write();
-            let now = self.reading_to_tell(&shard, ttl, removed);
+            let life = self.life(&mut shard, ttl);
+            let now = self.reading_to_tell(&shard, life, removed);
             copied = copy(&shard, item, &now);
-            let deadline = ttl.deadline(now.tick());
+            let deadline = life.deadline(now.tick());
             self.tidy(&mut shard, now.tick(), removed);
             shard.flights.fence(hash, item.key(), removed);
             let stamp = Stamp::new(deadline, weight);
@@ -127,8 +129,9 @@ impl<K: Eq, V, F> Store<K, V, F> {
         // Taken only when the key is found: if the user's `Eq` panics, it is dropped under no lock.
         let mut value = Some(value);
         let mut shard = self.shard(hash).write();
-        let now = self.reading_for(&shard, ttl);
-        let deadline = ttl.deadline(now.tick());
+        let life = self.life(&mut shard, ttl);
+        let now = self.reading_for(&shard, life);
+        let deadline = life.deadline(now.tick());
         self.tidy(&mut shard, now.tick(), removed);
         // First, because it asks the user's `Eq`: what was replaced would be dropped under the lock.
         shard.flights.fence(hash, key, removed);
@@ -150,6 +153,7 @@ impl<K: Eq, V, F> Store<K, V, F> {
     {
         self.insert_unless(item, lease, removed, |shard, item, now| {
             let entry = shard.find_fresh(item.hash, item.key(), now)?;
+            self.note_use(shard, entry);
             let (value, token) = (entry.value.clone(), entry.token);
             shard.promote(item.hash, token);
             Some(value)
@@ -167,7 +171,7 @@ impl<K: Eq, V, F> Store<K, V, F> {
     ) -> Option<Tick> {
         let stored = self.insert_unless(item, lease, removed, |shard, item, now| {
             let present = shard.find_fresh(item.hash, item.key(), now);
-            (present.map(|entry| entry.version) != version).then_some(())
+            (present.map(Entry::version) != version).then_some(())
         });
         stored.ok()
     }
@@ -205,11 +209,12 @@ impl<K: Eq, V, F> Store<K, V, F> {
         let (hash, Lease { ttl, weight }, mut room) = (item.hash, lease, self.room());
         loop {
             let mut shard = self.shard(hash).write();
-            let now = self.reading_for(&shard, ttl);
+            let life = self.life(&mut shard, ttl);
+            let now = self.reading_for(&shard, life);
             if let Some(refusal) = refuse(&mut shard, item, &now) {
                 return Err(refusal);
             }
-            let deadline = ttl.deadline(now.tick());
+            let deadline = life.deadline(now.tick());
             self.tidy(&mut shard, now.tick(), removed);
             shard.flights.fence(hash, item.key(), removed);
             let stamp = Stamp::new(deadline, weight);
@@ -248,7 +253,7 @@ impl<K: Eq, V, F> Store<K, V, F> {
         true
     }
 
-    /// Lets a fresh value live for another time from now on. Returns when the sweeper is needed; `None`
+    /// Gives a fresh value another TTL, from now on. Returns when the sweeper is needed; `None`
     /// if there is no such value.
     pub(crate) fn set_ttl<Q: Equivalent<K> + ?Sized>(
         &self,
@@ -260,9 +265,8 @@ impl<K: Eq, V, F> Store<K, V, F> {
         let mut shard = self.shard(hash).write();
         let now = self.clock.exact_reading();
         self.tidy(&mut shard, now.tick(), removed);
-        let deadline = ttl.deadline(now.tick());
-        let is_set = shard.set_deadline(hash, key, deadline, &now);
-        is_set.then(|| self.lapse(deadline))
+        let deadline = shard.set_ttl(hash, key, ttl, &now)?;
+        Some(self.lapse(deadline))
     }
 
     /// Stores a value in place of that of this version, if it is still there and fresh. Else gives the new
@@ -278,11 +282,12 @@ impl<K: Eq, V, F> Store<K, V, F> {
     ) -> Result<Tick, V> {
         let mut value = Some(value);
         let mut shard = self.shard(hash).write();
-        let now = self.reading_for(&shard, ttl);
-        let deadline = ttl.deadline(now.tick());
+        let life = self.life(&mut shard, ttl);
+        let now = self.reading_for(&shard, life);
+        let deadline = life.deadline(now.tick());
         self.tidy(&mut shard, now.tick(), removed);
-        let present = shard.find(hash, key).filter(|entry| entry.version == version);
-        if present.is_some_and(|entry| !now.has_passed(entry.deadline)) {
+        let present = shard.find(hash, key).filter(|entry| entry.version() == version);
+        if present.is_some_and(|entry| !now.has_passed(entry.deadline())) {
             shard.flights.fence(hash, key, removed);
             let old = shard.replace(hash, key, &mut value, Stamp::new(deadline, 0), &now, removed);
             old.and_then(|Old(old)| old).into_iter().for_each(|old| removed.value(old));
@@ -331,7 +336,7 @@ impl<K: Eq, V, F> Store<K, V, F> {
         key: &Q,
         read: impl FnOnce(&Shard<K, V, F>) -> Reading<'a>,
         removed: &mut Leftovers<K, V>,
-        take: impl FnOnce(Entry<K, V>, &mut Leftovers<K, V>) -> R,
+        take: impl FnOnce(Removed<K, V>, &mut Leftovers<K, V>) -> R,
     ) -> Option<R> {
         let mut shard = self.shard(hash).write();
         let now = read(&shard);
@@ -364,7 +369,7 @@ impl<K: Eq, V, F> Store<K, V, F> {
         self.removals.note();
         self.tidy(&mut shard, now.tick(), removed);
         self.remove_if_expired(&mut shard, hash, key, &now, removed);
-        shard.find(hash, key).filter(|entry| entry.version == version)?;
+        shard.find(hash, key).filter(|entry| entry.version() == version)?;
         shard.flights.fence(hash, key, removed);
         let entry = shard.remove(hash, key)?;
         self.settle(&mut shard, 1);

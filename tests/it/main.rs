@@ -36,6 +36,8 @@ mod footprint;
 mod freshness;
 mod hostile_code;
 #[cfg(feature = "test-util")]
+mod idle;
+#[cfg(feature = "test-util")]
 mod keeping;
 mod late_timers;
 #[cfg(feature = "test-util")]

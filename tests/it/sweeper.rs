@@ -17,7 +17,7 @@ const HOUR: Duration = Duration::from_secs(3600);
 
 /// A runtime that counts what the sweeper asks of it.
 #[derive(Clone)]
-struct Watched {
+pub(crate) struct Watched {
     runtime: Arc<dyn Runtime>,
     seen: Arc<Seen>,
 }
@@ -34,16 +34,16 @@ struct Seen {
 }
 
 impl Watched {
-    fn new(time: &VirtualTime) -> Self {
+    pub(crate) fn new(time: &VirtualTime) -> Self {
         Self { runtime: time.runtime(), seen: Arc::default() }
     }
 
     /// A small cache: it has one shard, so a sweep of a few entries is one poll.
-    fn builder<V>(&self) -> CacheBuilder<u32, V> {
+    pub(crate) fn builder<V>(&self) -> CacheBuilder<u32, V> {
         Cache::builder().max_size(100).runtime(self.clone())
     }
 
-    fn spawns(&self) -> usize {
+    pub(crate) fn spawns(&self) -> usize {
         self.seen.spawns.load(Ordering::SeqCst)
     }
 
@@ -51,7 +51,7 @@ impl Watched {
         self.seen.ended.load(Ordering::SeqCst)
     }
 
-    fn polls(&self) -> usize {
+    pub(crate) fn polls(&self) -> usize {
         self.seen.polls.load(Ordering::SeqCst)
     }
 

@@ -24,7 +24,7 @@ use sieve::Sieve;
 const STEPS: usize = 128;
 
 /// What of a hit the policy has to know.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum Heed {
     Nothing,
     /// A mark will do.
