@@ -168,7 +168,7 @@ impl<K, V, S> CacheBuilder<K, V, S> {
     /// A new entry in a full cache takes the place of one that has expired, or else of the one that
     /// was stored first. (The search for an expired one is bounded: it can fail while dozens of
     /// entries are at the end of a TTL that was prolonged.) A value whose own TTL is zero takes no
-    /// living entry's place. Up to 1,023 entries that order is exact; above, the cache is divided into
+    /// living entry's place. Up to 2,047 entries that order is exact; above, the cache is divided into
     /// shards and the order holds in each of them. Entries that have expired and were not freed yet
     /// count.
     pub fn max_size(mut self, max_size: usize) -> Self {

@@ -328,7 +328,7 @@
 //! deadline, if that moves; timers find out when they come to it, once in a `tti`.) Inserts, evictions and expiry are constant
 //! time. As long as deadlines come in order, as with one TTL for all, the order of arrival serves as the
 //! timer queue too; what breaks the order is linked into a hierarchical timing wheel. Large caches are
-//! divided into shards, so that threads rarely meet; a cache of up to 1,023 entries has one.
+//! divided into shards, so that threads rarely meet; a cache of up to 2,047 entries has one.
 //!
 //! A miss whose compute has nothing to wait for costs two allocations: the state that callers share, and
 //! the boxed future. One that waits costs four or five more. All who wait are woken together.

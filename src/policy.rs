@@ -3,7 +3,7 @@
 /// Which entry of a full cache makes way for a new one; set by
 /// [`CacheBuilder::policy`](crate::CacheBuilder::policy).
 ///
-/// A hit never waits for another hit, except with [`Lru`](Self::Lru). Up to 1,023 entries a cache is one
+/// A hit never waits for another hit, except with [`Lru`](Self::Lru). Up to 2,047 entries a cache is one
 /// shard, and the policy sees all of it; above, each shard keeps its own order.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 #[non_exhaustive]
@@ -24,4 +24,18 @@ pub enum Policy {
     ///
     /// Better than FIFO and LRU on most traffic, at nearly FIFO's price.
     S3Fifo,
+    /// Who was used less often of a newcomer, after some time in a window, and the one that was unused for
+    /// longest; the window climbs to the size that suits: W-TinyLFU ([Einziger et al., ACM TOS
+    /// 2017](https://dl.acm.org/doi/10.1145/3149371), [Middleware
+    /// 2018](https://dl.acm.org/doi/10.1145/3274808.3274816)).
+    ///
+    /// For traffic in which the same things are popular for long, and for loops that are larger than the
+    /// cache.
+    TinyLfu,
+    /// Finds out what suits the traffic: of four caches in miniature, each of which holds the digests of a
+    /// sample of the keys and tries another window of W-TinyLFU, it follows those that hit most.
+    ///
+    /// The best hit ratio of all, on average and on most recorded traces, at some nanoseconds for a hit and
+    /// a tenth of a microsecond for an insert.
+    Adaptive,
 }

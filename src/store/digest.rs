@@ -46,6 +46,30 @@ impl Digest {
         ((u64::from(self.0) * count as u64) >> 32) as usize
     }
 
+    #[inline]
+    pub(super) fn number(self) -> u32 {
+        self.0
+    }
+
+    #[inline]
+    pub(super) fn from_number(number: u32) -> Self {
+        Self(number)
+    }
+
+    /// Other bits, which have little to do with those that [`pick`](Self::pick) goes by.
+    #[inline]
+    pub(super) fn stirred(self) -> u32 {
+        self.0.wrapping_mul(0x9E37_79B1) // 2^32 over the golden ratio
+    }
+
+    /// True of one digest in so many, which is a power of two, and always of the same: those true of twice
+    /// as many are among them.
+    #[inline]
+    pub(super) fn is_one_in(self, rarity: u32) -> bool {
+        // Other parts of the digest choose its places in tables.
+        self.0.wrapping_mul(0x85EB_CA6B) & (rarity - 1) == 0 // odd, of MurmurHash3
+    }
+
     /// Bits that have little to do with [`pick`](Self::pick).
     #[inline]
     #[expect(clippy::cast_possible_truncation, reason = "the lower half")]

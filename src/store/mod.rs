@@ -64,7 +64,7 @@ use shard::Shard;
 
 /// A small cache has about one shard for this many entries, and up to twice as many have one in all:
 /// there the order of eviction is exact.
-const ENTRIES_PER_SHARD: usize = 512;
+const ENTRIES_PER_SHARD: usize = 1024;
 /// Threads that write at once rarely meet when there are this many shards for each.
 const SHARDS_PER_CORE: usize = 4;
 /// A table with entries in this many of eight places is filled well: removals soon leave so many marks
@@ -380,7 +380,7 @@ impl<K, V: Clone, F> Store<K, V, F> {
     /// Notes a hit in the order of eviction, and ends the reading.
     #[inline]
     fn note_hit(&self, shard: Reader<'_, Shard<K, V, F>>, hash: KeyHash, token: Token) {
-        shard.touch(token);
+        shard.touch(hash, token);
         drop(shard);
         if self.heed == Heed::Order {
             self.promote(hash, token);

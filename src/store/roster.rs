@@ -36,7 +36,7 @@ pub(super) enum Examined {
 }
 
 impl Roster {
-    pub(super) const fn new(policy: Policy) -> Self {
+    pub(super) fn new(policy: Policy) -> Self {
         Self {
             order: Order::new(policy),
             arrivals: Arrivals::new(),
@@ -98,14 +98,14 @@ impl Roster {
 
     /// Notes a hit, under the lock for reading.
     #[inline]
-    pub(super) fn touch(&self, token: Token) {
-        self.order.touch(token);
+    pub(super) fn touch(&self, token: Token, digest: Digest) {
+        self.order.touch(token, digest);
     }
 
     /// Notes a use, under the lock for writing.
     #[inline]
-    pub(super) fn promote(&mut self, token: Token) {
-        self.order.promote(token);
+    pub(super) fn promote(&mut self, token: Token, digest: Digest) {
+        self.order.promote(token, digest);
     }
 
     #[inline]

@@ -184,8 +184,8 @@ impl<K, V, F> Shard<K, V, F> {
 
     /// Notes a hit, under the lock for reading.
     #[inline]
-    pub(super) fn touch(&self, token: Token) {
-        self.roster.touch(token);
+    pub(super) fn touch(&self, hash: KeyHash, token: Token) {
+        self.roster.touch(token, hash.digest());
     }
 
     /// Notes a hit of a key, if its entry is still there.
@@ -193,7 +193,7 @@ impl<K, V, F> Shard<K, V, F> {
     pub(super) fn promote(&mut self, hash: KeyHash, token: Token) {
         let is_present = self.roster.at(token.index()) == Some(token);
         if is_present && self.roster.digest(token) == hash.digest() {
-            self.roster.promote(token);
+            self.roster.promote(token, hash.digest());
         }
     }
 
@@ -245,7 +245,7 @@ impl<K, V, F> Shard<K, V, F> {
         let version = self.last_version.next();
         let value = value.take().expect("a value is stored once");
         self.notes.note(entry.token, now, stamp);
-        self.roster.promote(entry.token);
+        self.roster.promote(entry.token, digest);
         let was_fresh = grace == 0 || !now.has_passed(entry.deadline());
         let old = entry.overwrite(value, stamp.deadline, version, grace, &mut self.roster);
         Some((old, was_fresh))
@@ -314,7 +314,7 @@ impl<K, V, F> Shard<K, V, F> {
                 let version = self.last_version.next();
                 let entry = found.get_mut();
                 self.notes.note(entry.token, now, stamp);
-                roster.promote(entry.token);
+                roster.promote(entry.token, digest);
                 let was_fresh = grace == 0 || !now.has_passed(entry.deadline());
                 let old = entry.overwrite(value, deadline, version, grace, roster);
                 return Put::Replaced(kept(old, was_fresh, removed));

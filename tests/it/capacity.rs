@@ -50,7 +50,7 @@ fn a_bound_without_end_is_no_burden() {
 #[test]
 fn as_many_stay_as_the_bound_allows_and_they_are_the_last_ones() {
     on_every_runtime(async |host| {
-        for max_size in [1, 2, 3, 7, 64, 100, 511, 512, 513, 1_023_u32] {
+        for max_size in [1, 2, 3, 7, 64, 100, 511, 512, 513, 2_047_u32] {
             let cache = bounded(&host, max_size as usize);
             for key in 0..3_000 {
                 assert_eq!(cache.insert(key, key), None);
@@ -64,9 +64,9 @@ fn as_many_stay_as_the_bound_allows_and_they_are_the_last_ones() {
 }
 
 #[test]
-fn above_1023_entries_as_many_stay_as_the_bound_allows() {
+fn above_2047_entries_as_many_stay_as_the_bound_allows() {
     on_every_runtime(async |host| {
-        for max_size in [1_024, 1_025, 2_047, 5_000, 10_007_u32] {
+        for max_size in [2_048, 2_049, 5_000, 10_007_u32] {
             let cache = bounded(&host, max_size as usize);
             for key in 0..3 * max_size {
                 cache.insert(key, key);
@@ -281,13 +281,13 @@ impl BuildHasher for Given {
 #[test]
 fn room_is_made_elsewhere_when_the_entrys_own_shard_is_empty() {
     on_every_runtime(async |host| {
-        let builder = host.builder().max_size(1_024).hasher(Given(0));
+        let builder = host.builder().max_size(2_048).hasher(Given(0));
         let cache: Cache<Placed, u32, Given> = builder.build().expect("valid settings");
         // All in one shard.
-        for number in 0..1_024 {
+        for number in 0..2_048 {
             cache.insert(Placed { hash: 0, number }, number);
         }
-        assert_eq!((cache.len(), cache.stats().evictions), (1_024, 0));
+        assert_eq!((cache.len(), cache.stats().evictions), (2_048, 0));
         // Some of these are in others, by whatever rule.
         for number in 0..128 {
             let hash = u64::from(number + 1).wrapping_mul(0x0123_4567_89AB_CDEF);
@@ -300,12 +300,12 @@ fn room_is_made_elsewhere_when_the_entrys_own_shard_is_empty() {
                 }
             }
             assert_eq!(cache.get(&key), Some(number));
-            assert_eq!(cache.len(), 1_024);
+            assert_eq!(cache.len(), 2_048);
         }
         check(&cache, 0);
         assert_eq!(cache.stats().evictions, 128);
-        let last = Placed { hash: 0, number: 1_023 };
-        assert_eq!(cache.get(&last), Some(1_023), "the shard's first ones went first");
+        let last = Placed { hash: 0, number: 2_047 };
+        assert_eq!(cache.get(&last), Some(2_047), "the shard's first ones went first");
     });
 }
 
@@ -331,7 +331,7 @@ fn watched(cache: &Numbers, max_size: usize, workers: &[&(dyn Fn() + Sync)]) {
 #[test]
 fn no_thread_ever_sees_the_bound_exceeded() {
     on_every_runtime(async |host| {
-        for max_size in [1, 3, 100, 1_024, 3_000] {
+        for max_size in [1, 3, 100, 2_048, 3_000] {
             let cache = bounded(&host, max_size);
             let keys = u32::try_from(max_size * 3).expect("it is small");
             let write = |from: u32| {

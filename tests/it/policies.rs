@@ -9,7 +9,7 @@ use fleeting::runtime::Manual;
 use fleeting::{Cache, Policy};
 use futures::executor::block_on;
 
-use crate::support::check;
+use crate::support::{POLICIES, check};
 
 /// What a policy does, said in the simplest way.
 trait Naive {
@@ -221,7 +221,7 @@ fn lru_heeds_every_kind_of_use_and_nothing_else() {
 
 #[test]
 fn what_has_expired_goes_first_whatever_the_policy() {
-    for policy in [Policy::Fifo, Policy::Lru, Policy::Sieve, Policy::S3Fifo] {
+    for policy in POLICIES {
         let time = Manual::new();
         let builder = Cache::builder().max_size(3).policy(policy).runtime(time.clone());
         let cache: Cache<u64, u64> = builder.build().expect("valid settings");
@@ -240,7 +240,7 @@ fn what_has_expired_goes_first_whatever_the_policy() {
 
 #[test]
 fn the_bound_may_change_under_every_policy() {
-    for policy in [Policy::Fifo, Policy::Lru, Policy::Sieve, Policy::S3Fifo] {
+    for policy in POLICIES {
         let cache: Cache<u64, u64> =
             Cache::builder().max_size(5_000).policy(policy).build().expect("valid settings");
         for key in requests(7) {
@@ -267,7 +267,7 @@ fn the_bound_may_change_under_every_policy() {
 
 #[test]
 fn many_threads_leave_every_order_whole() {
-    for policy in [Policy::Lru, Policy::Sieve, Policy::S3Fifo] {
+    for policy in POLICIES {
         let cache: Cache<u64, u64> =
             Cache::builder().max_size(150).policy(policy).build().expect("valid settings");
         thread::scope(|scope| {

@@ -11,10 +11,14 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use fleeting::runtime::Runtime;
-use fleeting::{Cache, CacheBuilder};
+use fleeting::{Cache, CacheBuilder, Policy};
 use futures::FutureExt;
 use futures::channel::oneshot;
 use futures::future::{BoxFuture, LocalBoxFuture, Shared};
+
+/// All of them.
+pub(crate) const POLICIES: [Policy; 6] =
+    [Policy::Fifo, Policy::Lru, Policy::Sieve, Policy::S3Fifo, Policy::TinyLfu, Policy::Adaptive];
 
 /// Runs `case` without a runtime, and on each runtime whose feature is on.
 pub(crate) fn on_every_runtime(case: impl AsyncFn(Host)) {

@@ -6,12 +6,10 @@ use std::thread;
 use std::time::Duration;
 
 use fleeting::runtime::Manual;
-use fleeting::{Cache, CacheBuilder, ComputeError, Policy};
+use fleeting::{Cache, CacheBuilder, ComputeError};
 use futures::executor::block_on;
 
-use crate::support::check;
-
-const POLICIES: [Policy; 4] = [Policy::Fifo, Policy::Lru, Policy::Sieve, Policy::S3Fifo];
+use crate::support::{POLICIES, check};
 
 /// A value is its weight.
 fn weighed(max_weight: u64) -> CacheBuilder<u64, u64> {

@@ -3,21 +3,29 @@
 //! A hit tells by a [mark](marks) at most, under the lock for reading; queues are put in order when
 //! somebody has to go. LRU alone does so at each hit.
 
+mod adaptive;
 mod ghosts;
 mod lru;
 mod marks;
 mod queues;
+mod recent;
 mod s3_fifo;
+mod segments;
+mod shadow;
 mod sieve;
+mod sketch;
+mod tiny_lfu;
 
 use crate::policy::Policy;
 
 use super::arrivals::{Arrivals, Token};
 use super::digest::Digest;
 
+use adaptive::Adaptive;
 use lru::Lru;
 use s3_fifo::S3Fifo;
 use sieve::Sieve;
+use tiny_lfu::TinyLfu;
 
 /// How many entries are looked at to find one that goes, at most. Each that is passed over costs some
 /// nanoseconds, and was used since it was last looked at; after so many, one is as good as another.
@@ -38,7 +46,7 @@ impl Heed {
         match policy {
             Policy::Fifo => Self::Nothing,
             Policy::Lru => Self::Order,
-            Policy::Sieve | Policy::S3Fifo => Self::Mark,
+            Policy::Sieve | Policy::S3Fifo | Policy::TinyLfu | Policy::Adaptive => Self::Mark,
         }
     }
 }
@@ -49,25 +57,31 @@ pub(super) enum Order {
     Lru(Lru),
     Sieve(Sieve),
     S3Fifo(S3Fifo),
+    TinyLfu(Box<TinyLfu>),
+    Adaptive(Box<Adaptive>),
 }
 
 impl Order {
-    pub(super) const fn new(policy: Policy) -> Self {
+    pub(super) fn new(policy: Policy) -> Self {
         match policy {
             Policy::Fifo => Self::Fifo,
             Policy::Lru => Self::Lru(Lru::new()),
             Policy::Sieve => Self::Sieve(Sieve::new()),
             Policy::S3Fifo => Self::S3Fifo(S3Fifo::new()),
+            Policy::TinyLfu => Self::TinyLfu(Box::new(TinyLfu::new())),
+            Policy::Adaptive => Self::Adaptive(Box::new(Adaptive::new())),
         }
     }
 
     /// Notes a hit, under the lock for reading.
     #[inline]
-    pub(super) fn touch(&self, token: Token) {
+    pub(super) fn touch(&self, token: Token, digest: Digest) {
         match self {
             Self::Fifo | Self::Lru(_) => {}
             Self::Sieve(sieve) => sieve.touch(token),
             Self::S3Fifo(s3_fifo) => s3_fifo.touch(token),
+            Self::TinyLfu(tiny_lfu) => tiny_lfu.touch(token, digest),
+            Self::Adaptive(adaptive) => adaptive.touch(token, digest),
         }
     }
 
@@ -78,16 +92,16 @@ impl Order {
 
     /// Notes a use, under the lock for writing.
     #[inline]
-    pub(super) fn promote(&mut self, token: Token) {
+    pub(super) fn promote(&mut self, token: Token, digest: Digest) {
         if !self.is_fifo() {
-            self.promote_queued(token);
+            self.promote_queued(token, digest);
         }
     }
 
-    fn promote_queued(&mut self, token: Token) {
+    fn promote_queued(&mut self, token: Token, digest: Digest) {
         match self {
             Self::Lru(lru) => lru.promote(token),
-            others => others.touch(token),
+            others => others.touch(token, digest),
         }
     }
 
@@ -104,6 +118,8 @@ impl Order {
             Self::Lru(lru) => lru.enter(token),
             Self::Sieve(sieve) => sieve.enter(token),
             Self::S3Fifo(s3_fifo) => s3_fifo.enter(token, digest),
+            Self::TinyLfu(tiny_lfu) => tiny_lfu.enter(token, digest),
+            Self::Adaptive(adaptive) => adaptive.enter(token, digest),
         }
     }
 
@@ -120,6 +136,8 @@ impl Order {
             Self::Lru(lru) => lru.leave(token),
             Self::Sieve(sieve) => sieve.leave(token),
             Self::S3Fifo(s3_fifo) => s3_fifo.leave(token),
+            Self::TinyLfu(tiny_lfu) => tiny_lfu.leave(token),
+            Self::Adaptive(adaptive) => adaptive.leave(token),
         }
     }
 
@@ -135,6 +153,8 @@ impl Order {
             Self::Lru(lru) => lru.victim(),
             Self::Sieve(sieve) => sieve.victim(),
             Self::S3Fifo(s3_fifo) => s3_fifo.victim(arrivals),
+            Self::TinyLfu(tiny_lfu) => tiny_lfu.victim(arrivals),
+            Self::Adaptive(adaptive) => adaptive.victim(arrivals),
         }
     }
 
@@ -149,6 +169,8 @@ impl Order {
             Self::Lru(_) => Policy::Lru,
             Self::Sieve(_) => Policy::Sieve,
             Self::S3Fifo(_) => Policy::S3Fifo,
+            Self::TinyLfu(_) => Policy::TinyLfu,
+            Self::Adaptive(_) => Policy::Adaptive,
         }
     }
 
@@ -160,6 +182,8 @@ impl Order {
             Self::Lru(lru) => lru.iter().collect(),
             Self::Sieve(sieve) => sieve.iter().collect(),
             Self::S3Fifo(s3_fifo) => s3_fifo.iter().collect(),
+            Self::TinyLfu(tiny_lfu) => tiny_lfu.iter().collect(),
+            Self::Adaptive(adaptive) => adaptive.iter().collect(),
         };
         let mut arrived: Vec<Token> = arrivals.iter().collect();
         queued.sort_unstable_by_key(|token| token.index());

@@ -51,7 +51,7 @@ pub(crate) enum Family {
 }
 
 /// All of them, in the order in which they are shown.
-static ALL: [Contender; 22] = [
+static ALL: [Contender; 26] = [
     Contender::new("fleeting FIFO", Family::Fleeting, |trace, entries| {
         replay(trace, Lazy::new(Policy::Fifo, entries))
     }),
@@ -63,6 +63,12 @@ static ALL: [Contender; 22] = [
     }),
     Contender::new("fleeting S3-FIFO", Family::Fleeting, |trace, entries| {
         replay(trace, Lazy::new(Policy::S3Fifo, entries))
+    }),
+    Contender::new("fleeting TinyLFU", Family::Fleeting, |trace, entries| {
+        replay(trace, Lazy::new(Policy::TinyLfu, entries))
+    }),
+    Contender::new("fleeting Adaptive", Family::Fleeting, |trace, entries| {
+        replay(trace, Lazy::new(Policy::Adaptive, entries))
     }),
     Contender::new("fleeting FIFO, own TTL", Family::Fleeting, |trace, entries| {
         replay_timed(trace, Policy::Fifo, entries)
@@ -78,6 +84,14 @@ static ALL: [Contender; 22] = [
     .needing_time(),
     Contender::new("fleeting S3-FIFO, own TTL", Family::Fleeting, |trace, entries| {
         replay_timed(trace, Policy::S3Fifo, entries)
+    })
+    .needing_time(),
+    Contender::new("fleeting TinyLFU, own TTL", Family::Fleeting, |trace, entries| {
+        replay_timed(trace, Policy::TinyLfu, entries)
+    })
+    .needing_time(),
+    Contender::new("fleeting Adaptive, own TTL", Family::Fleeting, |trace, entries| {
+        replay_timed(trace, Policy::Adaptive, entries)
     })
     .needing_time(),
     Contender::new("FIFO", Family::Exact, |trace, entries| {

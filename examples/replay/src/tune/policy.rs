@@ -17,12 +17,17 @@ pub(crate) enum PolicyChoice {
     /// What is new and not used again soon
     #[value(name = "s3-fifo")]
     S3Fifo,
+    /// What was used less often
+    TinyLfu,
+    /// What suits the traffic
+    Adaptive,
     /// What was used least recently
     Lru,
 }
 
 impl PolicyChoice {
-    pub(crate) const ALL: [Self; 4] = [Self::Fifo, Self::Sieve, Self::S3Fifo, Self::Lru];
+    pub(crate) const ALL: [Self; 6] =
+        [Self::Fifo, Self::Sieve, Self::S3Fifo, Self::TinyLfu, Self::Adaptive, Self::Lru];
 
     /// As its authors write it.
     pub(crate) fn title(self) -> &'static str {
@@ -30,6 +35,8 @@ impl PolicyChoice {
             Self::Fifo => "FIFO",
             Self::Sieve => "SIEVE",
             Self::S3Fifo => "S3-FIFO",
+            Self::TinyLfu => "TinyLFU",
+            Self::Adaptive => "Adaptive",
             Self::Lru => "LRU",
         }
     }
@@ -41,6 +48,8 @@ impl From<PolicyChoice> for Policy {
             PolicyChoice::Fifo => Self::Fifo,
             PolicyChoice::Sieve => Self::Sieve,
             PolicyChoice::S3Fifo => Self::S3Fifo,
+            PolicyChoice::TinyLfu => Self::TinyLfu,
+            PolicyChoice::Adaptive => Self::Adaptive,
             PolicyChoice::Lru => Self::Lru,
         }
     }

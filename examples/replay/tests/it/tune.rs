@@ -179,6 +179,10 @@ fn what_is_recommended_is_a_line_of_rust() {
     assert_eq!(recommended(&program, "--sizes 2500 --policies s3-fifo,fifo"), expected);
     let expected = both!(Cache::builder().max_size(2_500).policy(Policy::Sieve));
     assert_eq!(recommended(&program, "--sizes 2500 --policies sieve"), expected);
+    let expected = both!(Cache::builder().max_size(2_500).policy(Policy::TinyLfu));
+    assert_eq!(recommended(&program, "--sizes 2500 --policies tiny-lfu"), expected);
+    let expected = both!(Cache::builder().max_size(2_500).policy(Policy::Adaptive));
+    assert_eq!(recommended(&program, "--sizes 2500 --policies adaptive"), expected);
     let expected = both!(Cache::builder().max_size(2_500).policy(Policy::Lru));
     assert_eq!(recommended(&program, "--sizes 2500 --policies lru"), expected);
     program.write("trace", ACCESS_LOG);
