@@ -154,9 +154,7 @@ impl<K, V, F> Store<K, V, F> {
         let shards = (0..count).map(|_| slot()).collect::<Option<_>>()?;
         let (reads, bound, grace) = (Reads::new(), Bound::new(max_size), freshness.grace());
         let removals = Arc::default();
-        // A use is noted where a mark would be.
-        let heed = Heed::of(policy);
-        let heed = if tti.is_endless() { heed } else { heed.max(Heed::Mark) };
+        let heed = if tti.is_endless() { Heed::of(policy) } else { Heed::Order };
         let load = plan.is_weighed.then(|| Load::new(max_weight));
         let notices = listener.map(|listener| Box::new(Notices::new(listener)));
         Some(Self {
@@ -359,8 +357,7 @@ impl<K, V: Clone, F> Store<K, V, F> {
             drop(shard);
         } else {
             let token = entry.token;
-            self.note_use(&shard, entry);
-            self.note_hit(shard, hash, token);
+            self.end_hit(shard, hash, token);
         }
         self.reads.add(Read::Hit);
         Some(value)
@@ -371,25 +368,38 @@ impl<K, V: Clone, F> Store<K, V, F> {
         let shard = self.shard(hash).read();
         let entry =
             shard.find(hash, key).filter(|entry| !self.clock.has_passed(entry.deadline()))?;
-        let (value, token) = (entry.value.clone(), entry.token);
-        self.note_use(&shard, entry);
-        self.note_hit(shard, hash, token);
+        let value = entry.value.clone();
+        let token = entry.token;
+        self.end_hit(shard, hash, token);
         Some(value)
     }
 
-    /// Notes a hit in the order of eviction, and ends the reading.
+    /// Notes a hit of an entry, and ends the reading.
     #[inline]
-    fn note_hit(&self, shard: Reader<'_, Shard<K, V, F>>, hash: KeyHash, token: Token) {
-        shard.touch(hash, token);
-        drop(shard);
-        if self.heed == Heed::Order {
-            self.promote(hash, token);
+    fn end_hit(&self, shard: Reader<'_, Shard<K, V, F>>, hash: KeyHash, token: Token) {
+        shard.touch(token);
+        if self.heed > Heed::Mark {
+            self.end_noted_hit(shard, hash, token);
         }
     }
 
-    #[cold]
-    fn promote(&self, hash: KeyHash, token: Token) {
-        self.shard(hash).write().promote(hash, token);
+    // A call: in line it would make all reads slower.
+    #[inline(never)]
+    fn end_noted_hit(&self, shard: Reader<'_, Shard<K, V, F>>, hash: KeyHash, token: Token) {
+        shard.sample(hash);
+        if self.heed == Heed::Order {
+            self.end_ordered_hit(shard, hash, token);
+        }
+    }
+
+    #[inline(never)]
+    fn end_ordered_hit(&self, shard: Reader<'_, Shard<K, V, F>>, hash: KeyHash, token: Token) {
+        self.note_use(&shard, shard.entry(token));
+        let is_ordered = shard.is_ordered_by_use();
+        drop(shard);
+        if is_ordered {
+            self.shard(hash).write().promote(hash, token);
+        }
     }
 
     /// The fresh value and its version; counts nothing.
@@ -460,10 +470,11 @@ impl<K, V: Clone, F> Store<K, V, F> {
         }
         let is_due = self.freshness.watches_age() && self.is_due(&shard, hash, key, entry);
         let (value, version) = (entry.value.clone(), entry.version());
-        if self.heed != Heed::Nothing {
+        if self.heed == Heed::Nothing {
+            drop(shard);
+        } else {
             let token = entry.token;
-            self.note_use(&shard, entry);
-            self.note_hit(shard, hash, token);
+            self.end_hit(shard, hash, token);
         }
         if is_due { Look::Old(value, version) } else { Look::Hit(value) }
     }

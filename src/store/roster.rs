@@ -5,7 +5,7 @@ use crate::policy::Policy;
 
 use super::arrivals::{Arrivals, Token};
 use super::digest::Digest;
-use super::policy::Order;
+use super::policy::{Marks, Order};
 use super::run::Run;
 use super::wheel::Wheel;
 
@@ -15,6 +15,8 @@ const PASSED_AT_ONCE: usize = 64;
 /// Arrivals, who of them goes first, and two ways to know who is due: the run for those whose deadlines
 /// came in order, and the wheel for the others.
 pub(super) struct Roster {
+    /// Who of them was used.
+    marks: Marks,
     order: Order,
     arrivals: Arrivals,
     run: Run,
@@ -38,6 +40,7 @@ pub(super) enum Examined {
 impl Roster {
     pub(super) fn new(policy: Policy) -> Self {
         Self {
+            marks: Marks::new(),
             order: Order::new(policy),
             arrivals: Arrivals::new(),
             run: Run::new(),
@@ -59,7 +62,9 @@ impl Roster {
     #[inline]
     pub(super) fn enter(&mut self, digest: Digest, deadline: Tick) -> Token {
         let token = self.arrivals.push(digest);
-        self.order.enter(token, digest);
+        if !self.order.is_fifo() {
+            self.order.enter(token, digest, &self.arrivals, &mut self.marks);
+        }
         if deadline != Tick::NEVER && !self.run.join(token, deadline) {
             self.wheel.arm(token, deadline);
         }
@@ -70,7 +75,9 @@ impl Roster {
     pub(super) fn leave(&mut self, token: Token) {
         self.run.pass(token, &self.arrivals);
         self.wheel.disarm(token);
-        self.order.leave(token);
+        if !self.order.is_fifo() {
+            self.order.leave(token, &self.marks);
+        }
         self.arrivals.remove(token);
     }
 
@@ -82,7 +89,10 @@ impl Roster {
     /// Who is to be evicted.
     #[inline]
     pub(super) fn victim(&mut self) -> Option<Token> {
-        self.order.victim(&self.arrivals)
+        if self.order.is_fifo() {
+            return self.arrivals.first();
+        }
+        self.order.victim(&self.arrivals, &self.marks)
     }
 
     /// The same, but not this one.
@@ -96,16 +106,30 @@ impl Roster {
         if first == spared { self.arrivals.after(first) } else { Some(first) }
     }
 
-    /// Notes a hit, under the lock for reading.
+    /// Notes a use, under the lock for reading.
     #[inline]
-    pub(super) fn touch(&self, token: Token, digest: Digest) {
-        self.order.touch(token, digest);
+    pub(super) fn touch(&self, token: Token) {
+        self.marks.touch(token);
+    }
+
+    /// Learns from a hit, under the lock for reading.
+    #[inline]
+    pub(super) fn sample(&self, digest: Digest) {
+        self.order.sample(digest);
+    }
+
+    /// Whether an entry that is hit is to be [promoted](Self::promote).
+    pub(super) fn is_ordered_by_use(&self) -> bool {
+        self.order.is_lru()
     }
 
     /// Notes a use, under the lock for writing.
     #[inline]
-    pub(super) fn promote(&mut self, token: Token, digest: Digest) {
-        self.order.promote(token, digest);
+    pub(super) fn promote(&mut self, token: Token) {
+        if !self.order.is_fifo() {
+            self.marks.touch(token);
+            self.order.promote(token);
+        }
     }
 
     #[inline]

@@ -182,10 +182,21 @@ impl<K, V, F> Shard<K, V, F> {
         self.table.find(hash.digest().spread(), |entry| key.equivalent(&entry.key))
     }
 
-    /// Notes a hit, under the lock for reading.
+    /// Notes a use, under the lock for reading.
     #[inline]
-    pub(super) fn touch(&self, hash: KeyHash, token: Token) {
-        self.roster.touch(token, hash.digest());
+    pub(super) fn touch(&self, token: Token) {
+        self.roster.touch(token);
+    }
+
+    /// Learns from a hit, under the lock for reading.
+    #[inline]
+    pub(super) fn sample(&self, hash: KeyHash) {
+        self.roster.sample(hash.digest());
+    }
+
+    /// Whether an entry that is hit is to be [promoted](Self::promote).
+    pub(super) fn is_ordered_by_use(&self) -> bool {
+        self.roster.is_ordered_by_use()
     }
 
     /// Notes a hit of a key, if its entry is still there.
@@ -193,7 +204,7 @@ impl<K, V, F> Shard<K, V, F> {
     pub(super) fn promote(&mut self, hash: KeyHash, token: Token) {
         let is_present = self.roster.at(token.index()) == Some(token);
         if is_present && self.roster.digest(token) == hash.digest() {
-            self.roster.promote(token, hash.digest());
+            self.roster.promote(token);
         }
     }
 
@@ -245,7 +256,7 @@ impl<K, V, F> Shard<K, V, F> {
         let version = self.last_version.next();
         let value = value.take().expect("a value is stored once");
         self.notes.note(entry.token, now, stamp);
-        self.roster.promote(entry.token, digest);
+        self.roster.promote(entry.token);
         let was_fresh = grace == 0 || !now.has_passed(entry.deadline());
         let old = entry.overwrite(value, stamp.deadline, version, grace, &mut self.roster);
         Some((old, was_fresh))
@@ -314,7 +325,7 @@ impl<K, V, F> Shard<K, V, F> {
                 let version = self.last_version.next();
                 let entry = found.get_mut();
                 self.notes.note(entry.token, now, stamp);
-                roster.promote(entry.token, digest);
+                roster.promote(entry.token);
                 let was_fresh = grace == 0 || !now.has_passed(entry.deadline());
                 let old = entry.overwrite(value, deadline, version, grace, roster);
                 return Put::Replaced(kept(old, was_fresh, removed));
@@ -584,7 +595,7 @@ impl<K, V, F> Shard<K, V, F> {
     }
 
     /// The entry of a token, found by its digest.
-    fn entry(&self, token: Token) -> &Entry<K, V> {
+    pub(super) fn entry(&self, token: Token) -> &Entry<K, V> {
         find(&self.table, token, self.roster.digest(token))
     }
 

@@ -13,7 +13,7 @@ use std::time::{Duration, Instant};
 
 use clap::ValueEnum;
 use fleeting::runtime::{Spawner, Task, Timer};
-use fleeting::{Cache, CacheBuilder};
+use fleeting::{Cache, CacheBuilder, Policy};
 use foldhash::quality::FixedState;
 use futures::FutureExt;
 
@@ -24,6 +24,7 @@ const EXPIRED: u64 = 1000;
 const HOUR: Duration = Duration::from_secs(3600);
 
 type Numbers = Cache<u64, u64, FixedState>;
+type Builder = CacheBuilder<u64, u64, FixedState>;
 
 /// What is counted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
@@ -32,10 +33,38 @@ pub enum Operation {
     Hit,
     /// Finds a value that never expires.
     HitEndless,
+    /// The same, where each read lets the value live on.
+    HitIdle,
+    /// The same as the first, by each policy: this is LRU.
+    HitLru,
+    /// SIEVE.
+    HitSieve,
+    /// S3-FIFO.
+    #[value(name = "hit-s3-fifo")]
+    HitS3Fifo,
+    /// W-TinyLFU.
+    HitTinyLfu,
+    /// Adaptive.
+    HitAdaptive,
     /// Finds nothing.
     Miss,
     /// Stores a new value in a full cache, with a TTL.
     InsertEvict,
+    /// The same, by each policy: this is LRU.
+    InsertEvictLru,
+    /// SIEVE.
+    InsertEvictSieve,
+    /// S3-FIFO.
+    #[value(name = "insert-evict-s3-fifo")]
+    InsertEvictS3Fifo,
+    /// W-TinyLFU.
+    InsertEvictTinyLfu,
+    /// Adaptive.
+    InsertEvictAdaptive,
+    /// The same, where entries have weights.
+    InsertEvictWeighed,
+    /// The same, with a listener.
+    InsertEvictTold,
     /// Stores another value for the key, with a TTL.
     Overwrite,
     /// A compute call that finds a value.
@@ -75,10 +104,27 @@ impl Operation {
     /// Panics if a call does not do what it should, or there is nothing prepared for it.
     pub fn repeat(self, calls: u32) {
         match self {
-            Self::Hit => repeat(calls, get(HOUR)),
-            Self::HitEndless => repeat(calls, get(Duration::MAX)),
+            Self::Hit => repeat(calls, get(builder(HOUR, ENTRIES))),
+            Self::HitEndless => repeat(calls, get(builder(Duration::MAX, ENTRIES))),
+            Self::HitIdle => repeat(calls, get(builder(Duration::MAX, ENTRIES).tti(HOUR))),
+            Self::HitLru => repeat(calls, get(by(Policy::Lru))),
+            Self::HitSieve => repeat(calls, get(by(Policy::Sieve))),
+            Self::HitS3Fifo => repeat(calls, get(by(Policy::S3Fifo))),
+            Self::HitTinyLfu => repeat(calls, get(by(Policy::TinyLfu))),
+            Self::HitAdaptive => repeat(calls, get(by(Policy::Adaptive))),
             Self::Miss => repeat(calls, miss()),
-            Self::InsertEvict => repeat(calls, insert_new()),
+            Self::InsertEvict => repeat(calls, insert_new(by(Policy::Fifo))),
+            Self::InsertEvictLru => repeat(calls, insert_new(by(Policy::Lru))),
+            Self::InsertEvictSieve => repeat(calls, insert_new(by(Policy::Sieve))),
+            Self::InsertEvictS3Fifo => repeat(calls, insert_new(by(Policy::S3Fifo))),
+            Self::InsertEvictTinyLfu => repeat(calls, insert_new(by(Policy::TinyLfu))),
+            Self::InsertEvictAdaptive => repeat(calls, insert_new(by(Policy::Adaptive))),
+            Self::InsertEvictWeighed => {
+                repeat(calls, insert_new(by(Policy::Fifo).max_weight(ENTRIES).weigher(|_, _| 1)));
+            }
+            Self::InsertEvictTold => {
+                repeat(calls, insert_new(by(Policy::Fifo).on_removal(|_, _, _| ())));
+            }
             Self::Overwrite => repeat(calls, overwrite()),
             Self::ComputeHit => repeat(calls, compute_hit()),
             Self::ComputeMiss => repeat(calls, compute_miss()),
@@ -95,28 +141,28 @@ fn repeat(calls: u32, call: impl FnMut(u64)) {
     }
 }
 
-fn get(ttl: Duration) -> impl FnMut(u64) {
-    let cache = full(ttl);
+fn get(builder: Builder) -> impl FnMut(u64) {
+    let cache = filled(builder, ENTRIES);
     move |number| assert_eq!(cache.get(&(number % ENTRIES)), Some(number % ENTRIES))
 }
 
 fn miss() -> impl FnMut(u64) {
-    let cache = full(HOUR);
+    let cache = filled(by(Policy::Fifo), ENTRIES);
     move |number| assert_eq!(cache.get(&(ENTRIES + number % ENTRIES)), None)
 }
 
-fn insert_new() -> impl FnMut(u64) {
-    let cache = full(HOUR);
+fn insert_new(builder: Builder) -> impl FnMut(u64) {
+    let cache = filled(builder, ENTRIES);
     move |number| assert_eq!(cache.insert(ENTRIES + number, number), None)
 }
 
 fn overwrite() -> impl FnMut(u64) {
-    let cache = full(HOUR);
+    let cache = filled(by(Policy::Fifo), ENTRIES);
     move |number| assert!(cache.insert(number % ENTRIES, number).is_some())
 }
 
 fn compute_hit() -> impl FnMut(u64) {
-    let cache = full(HOUR);
+    let cache = filled(by(Policy::Fifo), ENTRIES);
     move |number| {
         let key = number % ENTRIES;
         let value = cache.get_or_compute(key, || ready(ENTRIES)).now_or_never();
@@ -125,7 +171,7 @@ fn compute_hit() -> impl FnMut(u64) {
 }
 
 fn compute_miss() -> impl FnMut(u64) {
-    let cache = full(HOUR);
+    let cache = filled(by(Policy::Fifo), ENTRIES);
     move |number| {
         let key = ENTRIES + number;
         let value = cache.get_or_compute(key, move || ready(number)).now_or_never();
@@ -145,16 +191,16 @@ fn sweep(sweeps: u32) -> impl FnMut(u64) {
     }
 }
 
-fn full(ttl: Duration) -> Numbers {
-    filled(builder(ttl, ENTRIES), ENTRIES)
+fn by(policy: Policy) -> Builder {
+    builder(HOUR, ENTRIES).policy(policy)
 }
 
-fn builder(ttl: Duration, max_size: u64) -> CacheBuilder<u64, u64, FixedState> {
+fn builder(ttl: Duration, max_size: u64) -> Builder {
     let max_size = max_size.try_into().expect("a cache fits into memory");
     Cache::builder().ttl(ttl).max_size(max_size).hasher(FixedState::default())
 }
 
-fn filled(builder: CacheBuilder<u64, u64, FixedState>, entries: u64) -> Numbers {
+fn filled(builder: Builder, entries: u64) -> Numbers {
     let cache = builder.build().expect("the settings are valid");
     for key in 0..entries {
         cache.insert(key, key);

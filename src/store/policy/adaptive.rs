@@ -9,6 +9,7 @@
 use crate::store::arrivals::{Arrivals, Token};
 use crate::store::digest::Digest;
 
+use super::marks::Marks;
 use super::recent::Recent;
 use super::segments::{Segments, Share};
 use super::shadow::Shadow;
@@ -62,32 +63,38 @@ impl Adaptive {
         }
     }
 
+    /// Notes a hit, under the lock for reading.
     #[inline]
-    pub(super) fn touch(&self, token: Token, digest: Digest) {
-        if self.segments.touch(token) {
-            self.sketch.add(digest);
-        }
+    pub(super) fn sample(&self, digest: Digest) {
         if digest.is_one_in(self.rarity) {
             self.recent.push(digest);
         }
     }
 
-    pub(super) fn enter(&mut self, token: Token, digest: Digest) {
-        self.segments.enter(token, Share(self.share));
+    pub(super) fn enter(
+        &mut self,
+        token: Token,
+        digest: Digest,
+        arrivals: &Arrivals,
+        marks: &Marks,
+    ) {
+        let seen = |token| self.sketch.add(arrivals.digest(token));
+        self.segments.enter(token, Share(self.share), marks, &seen);
         self.sketch.add(digest);
         self.sketch.age(self.segments.len());
         self.learn(digest);
     }
 
-    pub(super) fn leave(&mut self, token: Token) {
-        self.segments.leave(token);
+    pub(super) fn leave(&mut self, token: Token, marks: &Marks) {
+        self.segments.leave(token, marks);
     }
 
-    pub(super) fn victim(&mut self, arrivals: &Arrivals) -> Option<Token> {
+    pub(super) fn victim(&mut self, arrivals: &Arrivals, marks: &Marks) -> Option<Token> {
         self.is_full = true;
         self.sketch.fit(self.segments.len());
         let (sketch, share) = (&self.sketch, self.share);
-        self.segments.victim(Share(share), |candidate, rival| {
+        let seen = |token| sketch.add(arrivals.digest(token));
+        self.segments.victim(Share(share), marks, &seen, |candidate, rival| {
             wins(sketch, share, arrivals.digest(candidate), arrivals.digest(rival))
         })
     }

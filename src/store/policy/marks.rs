@@ -3,16 +3,37 @@
 use crate::store::arrivals::Token;
 use crate::sync::{AtomicU8, Ordering};
 
-/// By the entry's index.
+/// The bits of a mark that count uses: up to three.
+const USES: u8 = 0b11;
+
+/// By the entry's index; empty where the policy asks for none. The bits that count no uses are the policy's.
 ///
-/// Readers write to them side by side, so a mark may be lost: it says roughly how often an entry was hit.
-pub(super) struct Marks {
+/// Readers write to them side by side, so a use may be lost: they say roughly how often an entry was hit.
+pub(in crate::store) struct Marks {
     marks: Vec<AtomicU8>,
 }
 
 impl Marks {
-    pub(super) const fn new() -> Self {
+    /// The lowest bit that is the policy's.
+    pub(super) const OWN: u8 = USES + 1;
+
+    pub(in crate::store) const fn new() -> Self {
         Self { marks: Vec::new() }
+    }
+
+    /// Counts a use, under the lock for reading.
+    #[inline]
+    pub(in crate::store) fn touch(&self, token: Token) {
+        let Some(place) = self.marks.get(token.index()) else { return };
+        let mark = place.load(Ordering::Relaxed);
+        if mark & USES < USES {
+            place.store(mark + 1, Ordering::Relaxed);
+        }
+    }
+
+    #[inline]
+    pub(super) fn uses(&self, token: Token) -> u8 {
+        self.get(token) & USES
     }
 
     #[inline]
@@ -20,7 +41,7 @@ impl Marks {
         self.marks.get(token.index()).map_or(0, |mark| mark.load(Ordering::Relaxed))
     }
 
-    /// Writes a mark; under the lock for writing, or else another's may be lost.
+    /// Writes a mark; under the lock for writing, or a use may be lost.
     #[inline]
     pub(super) fn set(&self, token: Token, mark: u8) {
         if let Some(place) = self.marks.get(token.index()) {
@@ -30,11 +51,11 @@ impl Marks {
 
     /// Sets the mark of an entry that has just come.
     #[inline]
-    pub(super) fn enter(&mut self, token: Token, mark: u8) {
-        if self.marks.len() <= token.index() {
-            self.grow(token.index());
+    pub(super) fn enter(&mut self, token: Token) {
+        match self.marks.get_mut(token.index()) {
+            Some(mark) => *mark.get_mut() = 0,
+            None => self.grow(token.index()),
         }
-        *self.marks[token.index()].get_mut() = mark;
     }
 
     #[cold]

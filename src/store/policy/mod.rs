@@ -1,7 +1,7 @@
 //! The order in which entries of a shard make way for others, by its policy.
 //!
-//! A hit tells by a [mark](marks) at most, under the lock for reading; queues are put in order when
-//! somebody has to go. LRU alone does so at each hit.
+//! A hit leaves a [mark](marks) at most, under the lock for reading; queues are put in order when somebody
+//! has to go. LRU alone does so at each hit.
 
 mod adaptive;
 mod ghosts;
@@ -23,6 +23,7 @@ use super::digest::Digest;
 
 use adaptive::Adaptive;
 use lru::Lru;
+pub(super) use marks::Marks;
 use s3_fifo::S3Fifo;
 use sieve::Sieve;
 use tiny_lfu::TinyLfu;
@@ -31,13 +32,15 @@ use tiny_lfu::TinyLfu;
 /// nanoseconds, and was used since it was last looked at; after so many, one is as good as another.
 const STEPS: usize = 128;
 
-/// What of a hit the policy has to know.
+/// What there is to do at a hit.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum Heed {
     Nothing,
-    /// A mark will do.
+    /// It leaves a mark.
     Mark,
-    /// Its place in the order.
+    /// The policy learns from it, too.
+    Sample,
+    /// All that, and the entry has another place in an order, or another deadline.
     Order,
 }
 
@@ -45,8 +48,9 @@ impl Heed {
     pub(super) const fn of(policy: Policy) -> Self {
         match policy {
             Policy::Fifo => Self::Nothing,
+            Policy::Sieve | Policy::S3Fifo => Self::Mark,
+            Policy::TinyLfu | Policy::Adaptive => Self::Sample,
             Policy::Lru => Self::Order,
-            Policy::Sieve | Policy::S3Fifo | Policy::TinyLfu | Policy::Adaptive => Self::Mark,
         }
     }
 }
@@ -73,88 +77,72 @@ impl Order {
         }
     }
 
-    /// Notes a hit, under the lock for reading.
     #[inline]
-    pub(super) fn touch(&self, token: Token, digest: Digest) {
-        match self {
-            Self::Fifo | Self::Lru(_) => {}
-            Self::Sieve(sieve) => sieve.touch(token),
-            Self::S3Fifo(s3_fifo) => s3_fifo.touch(token),
-            Self::TinyLfu(tiny_lfu) => tiny_lfu.touch(token, digest),
-            Self::Adaptive(adaptive) => adaptive.touch(token, digest),
-        }
-    }
-
-    #[inline]
-    const fn is_fifo(&self) -> bool {
+    pub(super) const fn is_fifo(&self) -> bool {
         matches!(self, Self::Fifo)
     }
 
-    /// Notes a use, under the lock for writing.
+    pub(super) const fn is_lru(&self) -> bool {
+        matches!(self, Self::Lru(_))
+    }
+
+    /// Learns from a hit, under the lock for reading.
     #[inline]
-    pub(super) fn promote(&mut self, token: Token, digest: Digest) {
-        if !self.is_fifo() {
-            self.promote_queued(token, digest);
-        }
-    }
-
-    fn promote_queued(&mut self, token: Token, digest: Digest) {
+    pub(super) fn sample(&self, digest: Digest) {
         match self {
-            Self::Lru(lru) => lru.promote(token),
-            others => others.touch(token, digest),
+            Self::TinyLfu(tiny_lfu) => tiny_lfu.sample(digest),
+            Self::Adaptive(adaptive) => adaptive.sample(digest),
+            Self::Fifo | Self::Lru(_) | Self::Sieve(_) | Self::S3Fifo(_) => {}
         }
     }
 
-    #[inline]
-    pub(super) fn enter(&mut self, token: Token, digest: Digest) {
-        if !self.is_fifo() {
-            self.enter_queue(token, digest);
+    /// Puts an entry that was used in its place, under the lock for writing.
+    pub(super) fn promote(&mut self, token: Token) {
+        if let Self::Lru(lru) = self {
+            lru.promote(token);
         }
     }
 
-    fn enter_queue(&mut self, token: Token, digest: Digest) {
+    pub(super) fn enter(
+        &mut self,
+        token: Token,
+        digest: Digest,
+        arrivals: &Arrivals,
+        marks: &mut Marks,
+    ) {
+        if let Self::Lru(lru) = self {
+            return lru.enter(token);
+        }
+        marks.enter(token);
         match self {
-            Self::Fifo => {}
-            Self::Lru(lru) => lru.enter(token),
+            Self::Fifo | Self::Lru(_) => {}
             Self::Sieve(sieve) => sieve.enter(token),
-            Self::S3Fifo(s3_fifo) => s3_fifo.enter(token, digest),
-            Self::TinyLfu(tiny_lfu) => tiny_lfu.enter(token, digest),
-            Self::Adaptive(adaptive) => adaptive.enter(token, digest),
+            Self::S3Fifo(s3_fifo) => s3_fifo.enter(token, digest, marks),
+            Self::TinyLfu(tiny_lfu) => tiny_lfu.enter(token, digest, arrivals, marks),
+            Self::Adaptive(adaptive) => adaptive.enter(token, digest, arrivals, marks),
         }
     }
 
-    #[inline]
-    pub(super) fn leave(&mut self, token: Token) {
-        if !self.is_fifo() {
-            self.leave_queue(token);
-        }
-    }
-
-    fn leave_queue(&mut self, token: Token) {
+    pub(super) fn leave(&mut self, token: Token, marks: &Marks) {
         match self {
             Self::Fifo => {}
             Self::Lru(lru) => lru.leave(token),
             Self::Sieve(sieve) => sieve.leave(token),
-            Self::S3Fifo(s3_fifo) => s3_fifo.leave(token),
-            Self::TinyLfu(tiny_lfu) => tiny_lfu.leave(token),
-            Self::Adaptive(adaptive) => adaptive.leave(token),
+            Self::S3Fifo(s3_fifo) => s3_fifo.leave(token, marks),
+            Self::TinyLfu(tiny_lfu) => tiny_lfu.leave(token, marks),
+            Self::Adaptive(adaptive) => adaptive.leave(token, marks),
         }
     }
 
     /// Who is to be evicted.
-    #[inline]
-    pub(super) fn victim(&mut self, arrivals: &Arrivals) -> Option<Token> {
-        if self.is_fifo() { arrivals.first() } else { self.queued_victim(arrivals) }
-    }
-
-    fn queued_victim(&mut self, arrivals: &Arrivals) -> Option<Token> {
+    pub(super) fn victim(&mut self, arrivals: &Arrivals, marks: &Marks) -> Option<Token> {
         match self {
             Self::Fifo => arrivals.first(),
             Self::Lru(lru) => lru.victim(),
-            Self::Sieve(sieve) => sieve.victim(),
-            Self::S3Fifo(s3_fifo) => s3_fifo.victim(arrivals),
-            Self::TinyLfu(tiny_lfu) => tiny_lfu.victim(arrivals),
-            Self::Adaptive(adaptive) => adaptive.victim(arrivals),
+            Self::Sieve(sieve) => sieve.victim(marks),
+            Self::S3Fifo(s3_fifo) => s3_fifo.victim(arrivals, marks),
+            Self::TinyLfu(tiny_lfu) => tiny_lfu.victim(arrivals, marks),
+            Self::Adaptive(adaptive) => adaptive.victim(arrivals, marks),
         }
     }
 

@@ -14,17 +14,14 @@ const MAIN: Queue = Queue(1);
 
 /// The small queue has one entry in so many.
 const SMALL_SHARE: usize = 10;
-/// How often an entry was used is counted up to this,
-const MOST_USES: u8 = 3;
-/// and who was used so often comes from the small queue to the main one.
+/// Who was used so often comes from the small queue to the main one.
 const PROMOTED_FROM: u8 = 2;
 
-const USES: u8 = 0b11;
-const IN_MAIN: u8 = 1 << 7;
+/// Set in the marks of those in the main queue.
+const IN_MAIN: u8 = Marks::OWN;
 
 pub(in crate::store) struct S3Fifo {
     queues: Queues<2>,
-    marks: Marks,
     ghosts: Ghosts,
     small: usize,
     main: usize,
@@ -32,40 +29,25 @@ pub(in crate::store) struct S3Fifo {
 
 impl S3Fifo {
     pub(super) const fn new() -> Self {
-        Self {
-            queues: Queues::new(),
-            marks: Marks::new(),
-            ghosts: Ghosts::new(),
-            small: 0,
-            main: 0,
-        }
+        Self { queues: Queues::new(), ghosts: Ghosts::new(), small: 0, main: 0 }
     }
 
     #[inline]
-    pub(super) fn touch(&self, token: Token) {
-        let mark = self.marks.get(token);
-        if mark & USES < MOST_USES {
-            self.marks.set(token, mark + 1);
-        }
-    }
-
-    #[inline]
-    pub(super) fn enter(&mut self, token: Token, digest: Digest) {
+    pub(super) fn enter(&mut self, token: Token, digest: Digest, marks: &Marks) {
         if self.ghosts.take(digest, self.most_ghosts()) {
             self.main += 1;
             self.queues.push(MAIN, token);
-            self.marks.enter(token, IN_MAIN);
+            marks.set(token, IN_MAIN);
         } else {
             self.small += 1;
             self.queues.push(SMALL, token);
-            self.marks.enter(token, 0);
         }
     }
 
     #[inline]
-    pub(super) fn leave(&mut self, token: Token) {
+    pub(super) fn leave(&mut self, token: Token, marks: &Marks) {
         self.queues.remove(token);
-        if self.marks.get(token) & IN_MAIN == 0 {
+        if marks.get(token) & IN_MAIN == 0 {
             self.small -= 1;
         } else {
             self.main -= 1;
@@ -73,22 +55,21 @@ impl S3Fifo {
     }
 
     #[inline]
-    pub(super) fn victim(&mut self, arrivals: &Arrivals) -> Option<Token> {
+    pub(super) fn victim(&mut self, arrivals: &Arrivals, marks: &Marks) -> Option<Token> {
         for _ in 0..STEPS {
             if self.is_small_queue_due() {
                 let token = self.queues.first(SMALL)?;
-                if self.marks.get(token) & USES < PROMOTED_FROM {
+                if marks.uses(token) < PROMOTED_FROM {
                     self.ghosts.add(arrivals.digest(token), self.len());
                     return Some(token);
                 }
-                self.promote(token);
+                self.promote(token, marks);
             } else {
                 let token = self.queues.first(MAIN)?;
-                let mark = self.marks.get(token);
-                if mark & USES == 0 {
+                if marks.uses(token) == 0 {
                     return Some(token);
                 }
-                self.marks.set(token, mark - 1);
+                marks.set(token, marks.get(token) - 1);
                 self.queues.shift(MAIN, token);
             }
         }
@@ -111,9 +92,9 @@ impl S3Fifo {
         self.main == 0 || self.small >= (self.len() / SMALL_SHARE).max(1)
     }
 
-    fn promote(&mut self, token: Token) {
+    fn promote(&mut self, token: Token, marks: &Marks) {
         self.queues.shift(MAIN, token);
-        self.marks.set(token, IN_MAIN);
+        marks.set(token, IN_MAIN);
         self.small -= 1;
         self.main += 1;
     }

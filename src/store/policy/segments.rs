@@ -19,10 +19,8 @@ const WINDOW: Queue = Queue(0);
 const PROBATION: Queue = Queue(1);
 const PROTECTED: Queue = Queue(2);
 
-/// The bits of a mark that name its entry's queue.
-const QUEUE: u8 = 0b11;
-/// Set in the mark of an entry that was used since it was last looked at.
-const USED: u8 = 1 << 2;
+/// The bits of a mark that name its entry's queue, in units of this.
+const QUEUE: u8 = Marks::OWN;
 
 /// A share of all entries.
 #[derive(Clone, Copy, Debug, PartialEq, PartialOrd)]
@@ -32,12 +30,20 @@ pub(super) struct Share(pub(super) f32);
 pub(super) struct Segments {
     queues: Queues<3>,
     counts: [usize; 3],
-    marks: Marks,
+}
+
+/// What a call has to go by.
+struct Look<'a, F> {
+    marks: &'a Marks,
+    /// Told of those that were used since they were last looked at, once for all their uses.
+    seen: &'a F,
+    /// How many entries may still be passed over.
+    steps: usize,
 }
 
 impl Segments {
     pub(super) const fn new() -> Self {
-        Self { queues: Queues::new(), counts: [0; 3], marks: Marks::new() }
+        Self { queues: Queues::new(), counts: [0; 3] }
     }
 
     #[inline]
@@ -45,58 +51,54 @@ impl Segments {
         self.counts.iter().sum()
     }
 
-    /// Notes a use; tells whether it is the first since the entry was last looked at.
-    #[inline]
-    pub(super) fn touch(&self, token: Token) -> bool {
-        let mark = self.marks.get(token);
-        let is_first = mark & USED == 0;
-        if is_first {
-            self.marks.set(token, mark | USED);
-        }
-        is_first
-    }
-
-    /// Puts a newcomer in the window, which is to have such a share of all entries.
-    pub(super) fn enter(&mut self, token: Token, window: Share) {
-        self.marks.enter(token, 0);
-        self.push(WINDOW, token);
-        let mut steps = STEPS;
+    /// Puts a newcomer in the window, which is to have such a share of all entries. Those that are found used
+    /// are told to `seen`.
+    pub(super) fn enter(
+        &mut self,
+        token: Token,
+        window: Share,
+        marks: &Marks,
+        seen: &impl Fn(Token),
+    ) {
+        self.push(WINDOW, token, marks);
+        let mut look = Look { marks, seen, steps: STEPS };
         for _ in 0..MOVES {
             if self.count(WINDOW) <= self.part(window) {
                 return;
             }
-            let Some(oldest) = self.idle(WINDOW, &mut steps) else { return };
-            self.shift(PROBATION, oldest);
+            let Some(oldest) = self.idle(WINDOW, &mut look) else { return };
+            self.shift(PROBATION, oldest, marks);
         }
     }
 
-    pub(super) fn leave(&mut self, token: Token) {
-        let queue = self.queue(token);
-        self.counts[queue.0 as usize] -= 1;
+    pub(super) fn leave(&mut self, token: Token, marks: &Marks) {
+        self.counts[usize::from(marks.get(token) / QUEUE)] -= 1;
         self.queues.remove(token);
     }
 
     /// Chooses whom to evict: of a window that has its share the oldest, unless `wins` says that it deserves
-    /// the place of the first in the main part.
+    /// the place of the first in the main part. Those that are found used are told to `seen`.
     pub(super) fn victim(
         &mut self,
         window: Share,
+        marks: &Marks,
+        seen: &impl Fn(Token),
         wins: impl FnOnce(Token, Token) -> bool,
     ) -> Option<Token> {
-        let mut steps = STEPS;
+        let mut look = Look { marks, seen, steps: STEPS };
         if self.count(WINDOW) < self.part(window) {
-            return self.idle_in_main(&mut steps).or_else(|| self.idle(WINDOW, &mut steps));
+            return self.idle_in_main(&mut look).or_else(|| self.idle(WINDOW, &mut look));
         }
-        let Some(candidate) = self.idle(WINDOW, &mut steps) else {
-            return self.idle_in_main(&mut steps);
+        let Some(candidate) = self.idle(WINDOW, &mut look) else {
+            return self.idle_in_main(&mut look);
         };
-        let Some(rival) = self.idle_in_main(&mut steps) else { return Some(candidate) };
+        let Some(rival) = self.idle_in_main(&mut look) else { return Some(candidate) };
         if wins(candidate, rival) {
-            self.shift(PROBATION, candidate);
+            self.shift(PROBATION, candidate, marks);
             return Some(rival);
         }
         // Another is asked next time: one that was popular long ago would turn all others away.
-        self.shift(PROBATION, rival);
+        self.shift(PROBATION, rival, marks);
         Some(candidate)
     }
 
@@ -111,36 +113,37 @@ impl Segments {
         ((self.len() as f32 * share.0) as usize).max(1)
     }
 
-    fn idle_in_main(&mut self, steps: &mut usize) -> Option<Token> {
-        self.idle(PROBATION, steps).or_else(|| self.idle(PROTECTED, steps))
+    fn idle_in_main(&mut self, look: &mut Look<'_, impl Fn(Token)>) -> Option<Token> {
+        self.idle(PROBATION, look).or_else(|| self.idle(PROTECTED, look))
     }
 
     /// The first of a queue that was not used, or with which the steps are used up. Those before it move: to
     /// the end, or from probation to the protected.
-    fn idle(&mut self, queue: Queue, steps: &mut usize) -> Option<Token> {
+    fn idle(&mut self, queue: Queue, look: &mut Look<'_, impl Fn(Token)>) -> Option<Token> {
         loop {
             let token = self.queues.first(queue)?;
-            if *steps == 0 || self.marks.get(token) & USED == 0 {
+            if look.steps == 0 || look.marks.uses(token) == 0 {
                 return Some(token);
             }
-            *steps -= 1;
+            look.steps -= 1;
+            (look.seen)(token);
             if queue == PROBATION {
-                self.protect(token, steps);
+                self.protect(token, look);
             } else {
-                self.shift(queue, token);
+                self.shift(queue, token, look.marks);
             }
         }
     }
 
     /// Moves an entry to the protected, and if they are too many, another one back on probation.
-    fn protect(&mut self, token: Token, steps: &mut usize) {
-        self.shift(PROTECTED, token);
+    fn protect(&mut self, token: Token, look: &mut Look<'_, impl Fn(Token)>) {
+        self.shift(PROTECTED, token, look.marks);
         let main = self.count(PROBATION) + self.count(PROTECTED);
         if self.count(PROTECTED) <= main * PROTECTED_FIFTHS / 5 {
             return;
         }
-        if let Some(idle) = self.idle(PROTECTED, steps) {
-            self.shift(PROBATION, idle);
+        if let Some(idle) = self.idle(PROTECTED, look) {
+            self.shift(PROBATION, idle, look.marks);
         }
     }
 
@@ -148,20 +151,16 @@ impl Segments {
         self.counts[queue.0 as usize]
     }
 
-    fn queue(&self, token: Token) -> Queue {
-        Queue(u32::from(self.marks.get(token) & QUEUE))
-    }
-
     #[expect(clippy::cast_possible_truncation, reason = "there are three queues")]
-    fn push(&mut self, queue: Queue, token: Token) {
+    fn push(&mut self, queue: Queue, token: Token, marks: &Marks) {
         self.queues.push(queue, token);
         self.counts[queue.0 as usize] += 1;
-        self.marks.set(token, queue.0 as u8);
+        marks.set(token, queue.0 as u8 * QUEUE);
     }
 
-    fn shift(&mut self, queue: Queue, token: Token) {
-        self.leave(token);
-        self.push(queue, token);
+    fn shift(&mut self, queue: Queue, token: Token, marks: &Marks) {
+        self.leave(token, marks);
+        self.push(queue, token, marks);
     }
 
     #[cfg(any(test, feature = "test-util"))]

@@ -5,6 +5,7 @@
 use crate::store::arrivals::Token;
 use crate::store::digest::Digest;
 
+use super::marks::Marks;
 use super::segments::{Segments, Share};
 
 /// Where no entry is. A key with this digest is taken for its neighbour.
@@ -14,13 +15,14 @@ const NEIGHBOUR: u32 = 1;
 /// Digests in the order of segments with a window of one size.
 pub(super) struct Shadow {
     segments: Segments,
+    marks: Marks,
     /// By the token's index; so few that they can be looked through. The first is no entry's.
     digests: Vec<u32>,
 }
 
 impl Shadow {
     pub(super) fn new() -> Self {
-        Self { segments: Segments::new(), digests: vec![NOBODY] }
+        Self { segments: Segments::new(), marks: Marks::new(), digests: vec![NOBODY] }
     }
 
     pub(super) fn len(&self) -> usize {
@@ -37,13 +39,14 @@ impl Shadow {
     ) -> bool {
         let number = digest.number().max(NEIGHBOUR);
         if let Some(token) = self.find(number) {
-            self.segments.touch(token);
+            self.marks.touch(token);
             return true;
         }
         while self.len() >= capacity && self.evict(window, &wins) {}
         let token = self.vacancy();
         self.digests[token.index()] = number;
-        self.segments.enter(token, window);
+        self.marks.enter(token);
+        self.segments.enter(token, window, &self.marks, &|_| ());
         false
     }
 
@@ -60,13 +63,13 @@ impl Shadow {
     fn evict(&mut self, window: Share, wins: impl Fn(Digest, Digest) -> bool) -> bool {
         let digest = |token: Token| Digest::from_number(self.digests[token.index()]);
         let wins = |candidate, rival| wins(digest(candidate), digest(rival));
-        let victim = self.segments.victim(window, wins);
+        let victim = self.segments.victim(window, &self.marks, &|_| (), wins);
         victim.map(|victim| self.remove(victim)).is_some()
     }
 
     fn remove(&mut self, token: Token) {
         self.digests[token.index()] = NOBODY;
-        self.segments.leave(token);
+        self.segments.leave(token, &self.marks);
     }
 
     fn vacancy(&mut self) -> Token {

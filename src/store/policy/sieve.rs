@@ -10,31 +10,20 @@ use super::queues::{Queue, Queues};
 /// From the oldest to the newest.
 const BY_AGE: Queue = Queue(0);
 
-const VISITED: u8 = 1;
-
 pub(in crate::store) struct Sieve {
     queue: Queues<1>,
-    marks: Marks,
     /// Who is looked at next; the oldest if nobody.
     hand: Option<Token>,
 }
 
 impl Sieve {
     pub(super) const fn new() -> Self {
-        Self { queue: Queues::new(), marks: Marks::new(), hand: None }
-    }
-
-    #[inline]
-    pub(super) fn touch(&self, token: Token) {
-        if self.marks.get(token) != VISITED {
-            self.marks.set(token, VISITED);
-        }
+        Self { queue: Queues::new(), hand: None }
     }
 
     #[inline]
     pub(super) fn enter(&mut self, token: Token) {
         self.queue.push(BY_AGE, token);
-        self.marks.enter(token, 0);
     }
 
     #[inline]
@@ -45,13 +34,13 @@ impl Sieve {
         self.queue.remove(token);
     }
 
-    pub(super) fn victim(&mut self) -> Option<Token> {
+    pub(super) fn victim(&mut self, marks: &Marks) -> Option<Token> {
         for _ in 0..STEPS {
             let token = self.pass()?;
-            if self.marks.get(token) != VISITED {
+            if marks.uses(token) == 0 {
                 return Some(token);
             }
-            self.marks.set(token, 0);
+            marks.set(token, 0);
         }
         self.pass()
     }

@@ -23,7 +23,6 @@ const HALVES: u64 = 0x7777_7777_7777_7777;
 
 type Block = [AtomicU64; WORDS_A_BLOCK];
 
-/// Counters that hits raise without a lock; of two at once, one may be lost.
 pub(super) struct Sketch {
     blocks: Vec<Block>,
     /// All blocks from here on are still to be halved, and count half until then: so a halving, which goes

@@ -7,6 +7,7 @@ use crate::store::arrivals::{Arrivals, Token};
 use crate::store::digest::Digest;
 use crate::sync::{AtomicU32, Ordering};
 
+use super::marks::Marks;
 use super::segments::{Segments, Share};
 use super::sketch::Sketch;
 
@@ -71,33 +72,40 @@ impl TinyLfu {
         }
     }
 
+    /// Notes a hit, under the lock for reading.
     #[inline]
-    pub(super) fn touch(&self, token: Token, digest: Digest) {
-        if self.segments.touch(token) {
-            self.sketch.add(digest);
-        }
+    pub(super) fn sample(&self, digest: Digest) {
         if digest.is_one_in(self.rarity) {
             self.hits.store(self.hits.load(Ordering::Relaxed).wrapping_add(1), Ordering::Relaxed);
         }
     }
 
-    pub(super) fn enter(&mut self, token: Token, digest: Digest) {
-        self.segments.enter(token, Share(self.climber.share));
+    pub(super) fn enter(
+        &mut self,
+        token: Token,
+        digest: Digest,
+        arrivals: &Arrivals,
+        marks: &Marks,
+    ) {
+        let seen = |token| self.sketch.add(arrivals.digest(token));
+        self.segments.enter(token, Share(self.climber.share), marks, &seen);
         self.sketch.add(digest);
         self.sketch.age(self.segments.len());
         self.misses += u32::from(digest.is_one_in(self.rarity));
     }
 
-    pub(super) fn leave(&mut self, token: Token) {
-        self.segments.leave(token);
+    pub(super) fn leave(&mut self, token: Token, marks: &Marks) {
+        self.segments.leave(token, marks);
     }
 
-    pub(super) fn victim(&mut self, arrivals: &Arrivals) -> Option<Token> {
+    pub(super) fn victim(&mut self, arrivals: &Arrivals, marks: &Marks) -> Option<Token> {
         self.sketch.fit(self.segments.len());
         self.climb();
+        let seen = |token| self.sketch.add(arrivals.digest(token));
         let count = |token| self.sketch.count(arrivals.digest(token));
-        self.segments
-            .victim(Share(self.climber.share), |candidate, rival| count(candidate) > count(rival))
+        self.segments.victim(Share(self.climber.share), marks, &seen, |candidate, rival| {
+            count(candidate) > count(rival)
+        })
     }
 
     #[expect(clippy::cast_precision_loss, reason = "a ratio need not be exact")]
