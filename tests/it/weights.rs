@@ -142,6 +142,19 @@ fn what_has_expired_makes_way_first() {
 }
 
 #[test]
+fn what_is_over_at_once_takes_nobodys_room() {
+    let cache = weighed(10).build().expect("valid settings");
+    cache.insert(1, 1);
+    cache.insert(2, 8);
+    assert_eq!(cache.entry(1).ttl(Duration::ZERO).insert(9), Some(1));
+    assert_eq!(cache.entry(3).ttl(Duration::ZERO).insert(9), None);
+    cache.cleanup();
+    assert_eq!((keys(&cache), cache.weight()), (vec![2], 8));
+    assert_eq!((cache.stats().evictions, cache.stats().expirations), (0, 2));
+    check(&cache, 0);
+}
+
+#[test]
 fn both_bounds_hold() {
     let cache = weighed(10).max_size(3).build().expect("valid settings");
     for key in 0..4 {
