@@ -232,13 +232,18 @@ impl<K, V, F> Store<K, V, F> {
             room.place = Some(self.bound.vacated());
             room.weight += shard.notes.weights.take_freed();
         }
-        let present = shard.find(item.hash, item.key()).map(|entry| entry.token);
         if stamp.weight > load.most() {
-            return self.refuse(shard, item, now, removed);
+            let put = self.vacate(shard, item, now, removed);
+            shard.turn_away(item, removed);
+            return put;
         }
-        if present.is_none() && shard.is_late(stamp, now) {
-            return shard.pass_by(item, removed);
+        if shard.is_late(stamp, now) {
+            // Nobody makes way for it.
+            let put = self.vacate(shard, item, now, removed);
+            shard.pass_by(item, removed);
+            return put;
         }
+        let present = shard.find(item.hash, item.key()).map(|entry| entry.token);
         let held = present.map_or(0, |token| shard.notes.weights.of(token));
         let need = Need { present, weight: stamp.weight.saturating_sub(held) };
         if let Err(lack) = self.gather(load, shard, need, now, room, removed) {
@@ -283,12 +288,11 @@ impl<K, V, F> Store<K, V, F> {
         Err(Lack::Here)
     }
 
-    /// Does not store what is heavier than all may be. What it was to replace goes all the same: it is
-    /// not the value of the key any more.
-    fn refuse(
+    /// Removes what an item was to replace that is not stored: it is not the value of the key any more.
+    fn vacate(
         &self,
         shard: &mut Shard<K, V, F>,
-        item: &mut Item<K, V>,
+        item: &Item<K, V>,
         now: &Reading<'_>,
         removed: &mut Leftovers<K, V>,
     ) -> Put<V>
@@ -297,10 +301,7 @@ impl<K, V, F> Store<K, V, F> {
     {
         let present = shard.remove(item.hash, item.key());
         self.settle(shard, usize::from(present.is_some()));
-        let Some(Removed { key, value, deadline, .. }) = present else {
-            shard.turn_away(item, removed);
-            return Put::Stored;
-        };
+        let Some(Removed { key, value, deadline, .. }) = present else { return Put::Stored };
         let was_fresh = !now.has_passed(deadline);
         let old = if was_fresh && !removed.are_told() {
             removed.key(key);
@@ -310,7 +311,6 @@ impl<K, V, F> Store<K, V, F> {
             removed.entry(key, value, cause);
             None
         };
-        shard.turn_away(item, removed);
         Put::Replaced(Old(old))
     }
 }

@@ -101,9 +101,7 @@ impl Roster {
         if victim != spared {
             return Some(victim);
         }
-        // Who came first of the others: it is rare that one which has just been written is to go.
-        let first = self.arrivals.first()?;
-        if first == spared { self.arrivals.after(first) } else { Some(first) }
+        self.order.next_victim(spared, &self.arrivals)
     }
 
     /// Notes a use, under the lock for reading.

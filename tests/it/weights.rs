@@ -6,7 +6,7 @@ use std::thread;
 use std::time::Duration;
 
 use fleeting::runtime::Manual;
-use fleeting::{Cache, CacheBuilder, ComputeError};
+use fleeting::{Cache, CacheBuilder, ComputeError, Policy};
 use futures::executor::block_on;
 
 use crate::support::{POLICIES, check};
@@ -138,6 +138,30 @@ fn what_has_expired_makes_way_first() {
     time.advance(Duration::from_secs(1));
     cache.insert(3, 5);
     assert_eq!((keys(&cache), cache.stats().evictions), (vec![1, 3], 0));
+    check(&cache, 0);
+}
+
+#[test]
+fn what_is_over_at_once_takes_nobodys_room() {
+    let cache = weighed(10).build().expect("valid settings");
+    cache.insert(1, 1);
+    cache.insert(2, 8);
+    assert_eq!(cache.entry(1).ttl(Duration::ZERO).insert(9), Some(1));
+    assert_eq!(cache.entry(3).ttl(Duration::ZERO).insert(9), None);
+    cache.cleanup();
+    assert_eq!((keys(&cache), cache.weight()), (vec![2], 8));
+    assert_eq!((cache.stats().evictions, cache.stats().expirations), (0, 2));
+    check(&cache, 0);
+}
+
+#[test]
+fn a_heavier_value_takes_the_room_of_who_was_used_least_recently() {
+    let cache = weighed(10).policy(Policy::Lru).build().expect("valid settings");
+    (1..4).for_each(|key| _ = cache.insert(key, 2));
+    assert_eq!(cache.get(&2), Some(2));
+    // The first is used now, and the second was used after the third.
+    assert_eq!(cache.insert(1, 7), Some(2));
+    assert_eq!((keys(&cache), cache.weight()), (vec![1, 2], 9));
     check(&cache, 0);
 }
 
