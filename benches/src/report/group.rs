@@ -9,7 +9,7 @@ use crate::workload::idle::{SWEEP, WAKE_UPS};
 use crate::workload::waiters::{CALLERS, WAITERS};
 use crate::workload::{
     COMPUTE_HIT, COMPUTE_MISS, EVICTION, HIT_LARGE, HIT_SMALL, HIT_TEXT, MISS, MIX, OVERWRITE,
-    OWN_TTL, REMOVAL, growth, lifetime, outage, refresh,
+    OWN_TTL, POLICY_EVICTION, POLICY_HIT, POLICY_MIX, REMOVAL, growth, lifetime, outage, refresh,
 };
 
 /// Tables that are shown as the columns of one.
@@ -48,6 +48,11 @@ pub(crate) const GROUPS: &[Group] = &[
             points: &[("1", MIX[0].1), ("2", MIX[1].1), ("4", MIX[2].1), ("8", MIX[3].1)],
         }]),
     },
+    Group::bars(
+        "Policies",
+        "policies",
+        &[POLICY_HIT, POLICY_EVICTION, POLICY_MIX[0].1, POLICY_MIX[1].1],
+    ),
     Group::bars("Computes", "computes", &[COMPUTE_HIT, COMPUTE_MISS]),
     Group {
         title: "Waiters for one compute, which goes on when all are there",

@@ -13,7 +13,9 @@ use std::time::Duration;
 use futures::executor::block_on;
 use stats_alloc::{INSTRUMENTED_SYSTEM, Stats};
 
-use crate::contender::{Computing, Contender, Enter, EnterComputing, line_up, line_up_computing};
+use crate::contender::{
+    Computing, Contender, Enter, EnterComputing, line_up, line_up_computing, line_up_own_policies,
+};
 use crate::error::Failure;
 use crate::round::{self, Entrant};
 use crate::scale::Scale;
@@ -81,7 +83,9 @@ fn program() -> io::Result<PathBuf> {
 /// What the program does.
 pub(crate) fn measure(scale: &Scale) -> Result<Vec<Table>, Failure> {
     let footprint = Footprint { entries: scale.large };
-    let mut tables = round::run(1, &[BYTES, HIT], line_up(&footprint));
+    let mut entrants = line_up(&footprint);
+    entrants.extend(line_up_own_policies(&footprint));
+    let mut tables = round::run(1, &[BYTES, HIT], entrants);
     let runtime = runtime()?;
     let _runtime = runtime.enter();
     tables.extend(round::run(1, &[COMPUTE_HIT], line_up_computing(&footprint)));
