@@ -6,6 +6,8 @@ use crate::workload::expiry::{AT_ONCE, SPREAD};
 use crate::workload::footprint::{self, BYTES, FULL, LEFT};
 use crate::workload::future_size::BEYOND;
 use crate::workload::idle::{SWEEP, WAKE_UPS};
+use crate::workload::idle_time::IDLE_TIME;
+use crate::workload::surcharge::SURCHARGE;
 use crate::workload::waiters::{CALLERS, WAITERS};
 use crate::workload::{
     COMPUTE_HIT, COMPUTE_MISS, EVICTION, HIT_LARGE, HIT_SMALL, HIT_TEXT, MISS, MIX, OVERWRITE,
@@ -53,6 +55,8 @@ pub(crate) const GROUPS: &[Group] = &[
         "policies",
         &[POLICY_HIT, POLICY_EVICTION, POLICY_MIX[0].1, POLICY_MIX[1].1],
     ),
+    Group::table("Idle time", &[IDLE_TIME]),
+    Group::table("Listener and weights", &[SURCHARGE]),
     Group::bars("Computes", "computes", &[COMPUTE_HIT, COMPUTE_MISS]),
     Group {
         title: "Waiters for one compute, which goes on when all are there",

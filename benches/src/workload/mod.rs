@@ -9,6 +9,7 @@ pub(crate) mod future_size;
 pub(crate) mod growth;
 pub(crate) mod hit;
 pub(crate) mod idle;
+pub(crate) mod idle_time;
 pub(crate) mod lifetime;
 pub(crate) mod miss;
 pub(crate) mod mix;
@@ -17,6 +18,7 @@ pub(crate) mod overwrite;
 pub(crate) mod own_ttl;
 pub(crate) mod refresh;
 pub(crate) mod removal;
+pub(crate) mod surcharge;
 pub(crate) mod waiters;
 
 use std::time::{Duration, Instant};
@@ -118,6 +120,8 @@ pub(crate) const ALL: &[Workload] = &[
         name: "Zipf get-or-insert, by policy",
         run: |scale| Ok(mix(POLICY_MIX, scale, line_up_policies)),
     },
+    Workload { name: idle_time::IDLE_TIME.title, run: |scale| Ok(idle_time::run(scale)) },
+    Workload { name: surcharge::SURCHARGE.title, run: |scale| Ok(surcharge::run(scale)) },
     Workload {
         name: COMPUTE_HIT.title,
         run: |scale| Ok(one(COMPUTE_HIT, scale, line_up_computing(&compute::Hit::new(scale)?))),
