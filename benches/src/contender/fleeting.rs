@@ -8,8 +8,8 @@ use ::fleeting::{Cache, Policy};
 
 use super::policy::{Adaptive, Fifo, Lru, S3Fifo, Sieve, TinyLfu};
 use super::{
-    ADAPTIVE, Computing, Contender, ETERNAL, FLEETING, Key, LRU, OwnTtl, S3_FIFO, SIEVE, TINY_LFU,
-    TTL, Value,
+    ADAPTIVE, Computing, Contender, ETERNAL, FLEETING, Key, LRU, OwnTtl, Resizable, S3_FIFO, SIEVE,
+    TINY_LFU, TTL, Value,
 };
 
 /// Entries live for [`TTL`], and make way by policy `P`.
@@ -133,6 +133,12 @@ impl Computing for Eternal<u64, u64> {
         F: Future<Output = u64> + Send + 'static,
     {
         self.0.get_or_compute(key, || compute)
+    }
+}
+
+impl<P: Choice> Resizable for Fleeting<u64, u64, P> {
+    fn resize(&self, capacity: usize) {
+        self.0.set_max_size(capacity).expect("a capacity is at least 1");
     }
 }
 

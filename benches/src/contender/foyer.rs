@@ -10,7 +10,7 @@ use foyer_memory::{
 };
 
 use super::policy::{Fifo, Lru, S3Fifo, Sieve, TinyLfu};
-use super::{Computing, Contender, FOYER_LRU, Key, Value};
+use super::{Computing, Contender, FOYER_LRU, Key, Resizable, Value};
 
 /// A cache with policy `P`.
 pub(crate) struct Foyer<P, K: Key, V: Value>(Cache<K, V>, PhantomData<P>);
@@ -99,6 +99,12 @@ impl Computing for Foyer<Fifo, u64, u64> {
         let compute = async { Ok::<_, Infallible>(compute.await) };
         let entry = self.0.get_or_fetch(&key, || compute).await;
         *entry.expect("the compute does not fail").value()
+    }
+}
+
+impl<P: Policy> Resizable for Foyer<P, u64, u64> {
+    fn resize(&self, capacity: usize) {
+        self.0.resize(capacity).expect("its shards have room for an entry each");
     }
 }
 

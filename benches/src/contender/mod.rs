@@ -94,6 +94,11 @@ pub(crate) trait Computing: Clone + Send + Sync + 'static {
         F: Future<Output = u64> + Send + 'static;
 }
 
+/// A cache that gets another capacity while it is in use.
+pub(crate) trait Resizable: Contender<u64, u64> {
+    fn resize(&self, capacity: usize);
+}
+
 /// A workload that any contender can enter.
 pub(crate) trait Enter<K, V> {
     fn enter<C: Contender<K, V>>(&self) -> Entrant;

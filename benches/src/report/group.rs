@@ -3,7 +3,7 @@
 use crate::table::{Measure, Table, Tables};
 use crate::workload::bulk::BULK;
 use crate::workload::expiry::{AT_ONCE, SPREAD};
-use crate::workload::footprint::{self, BYTES, FULL, LEFT};
+use crate::workload::footprint::{self, BYTES, FULL, FULL_BYTES, LEFT};
 use crate::workload::future_size::BEYOND;
 use crate::workload::idle::{SWEEP, WAKE_UPS};
 use crate::workload::idle_time::IDLE_TIME;
@@ -12,6 +12,7 @@ use crate::workload::waiters::{CALLERS, WAITERS};
 use crate::workload::{
     COMPUTE_HIT, COMPUTE_MISS, EVICTION, HIT_LARGE, HIT_SMALL, HIT_TEXT, MISS, MIX, OVERWRITE,
     OWN_TTL, POLICY_EVICTION, POLICY_HIT, POLICY_MIX, REMOVAL, growth, lifetime, outage, refresh,
+    resize,
 };
 
 /// Tables that are shown as the columns of one.
@@ -146,8 +147,10 @@ pub(crate) const GROUPS: &[Group] = &[
     Group::table("Expiry", &[AT_ONCE[0], AT_ONCE[1], SPREAD[0], SPREAD[1]]),
     Group::table("Nothing due", &[SWEEP, WAKE_UPS]),
     Group::bars("Lifetime", "lifetime", &lifetime::MEASURES),
+    Group::table("Another capacity, while others read", &resize::MEASURES),
     Group::table("Growth", &growth::MEASURES),
     Group::bars("Memory", "memory", &[BYTES]),
+    Group::table("Memory of full caches", &[FULL_BYTES]),
     Group::table("Allocations on hits", &[footprint::HIT, footprint::COMPUTE_HIT, BEYOND]),
     Group::table("Memory after expiry", &[FULL, LEFT]),
 ];

@@ -18,6 +18,7 @@ pub(crate) mod overwrite;
 pub(crate) mod own_ttl;
 pub(crate) mod refresh;
 pub(crate) mod removal;
+pub(crate) mod resize;
 pub(crate) mod surcharge;
 pub(crate) mod waiters;
 
@@ -145,6 +146,7 @@ pub(crate) const ALL: &[Workload] = &[
     Workload { name: idle::SWEEP.title, run: |scale| Ok(idle::sweep(scale)) },
     Workload { name: idle::WAKE_UPS.title, run: |_| Ok(idle::wake_ups()) },
     Workload { name: lifetime::MEASURES[0].title, run: |scale| Ok(lifetime::run(scale)) },
+    Workload { name: resize::MEASURES[0].title, run: |scale| Ok(resize::run(scale)) },
     Workload { name: growth::MEASURES[0].title, run: |scale| Ok(growth::run(scale)) },
     Workload { name: future_size::BEYOND.title, run: |_| Ok(future_size::run()) },
     Workload { name: footprint::NAME, run: footprint::run },
