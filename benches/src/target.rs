@@ -9,7 +9,10 @@ use std::fmt;
 
 use serde::Serialize;
 
-use crate::contender::{ETERNAL, FLEETING, HASHBROWN, MOKA, QUICK_CACHE, REFRESHED, REMEMBERING};
+use crate::contender::{
+    ADAPTIVE, ETERNAL, FLEETING, FOYER_LRU, HASHBROWN, LRU, MOKA, QUICK_CACHE, REFRESHED,
+    REMEMBERING, S3_FIFO, SIEVE, TINY_LFU,
+};
 use crate::number::number;
 use crate::table::{Measure, Tables};
 use crate::workload::expiry::AT_ONCE;
@@ -18,8 +21,8 @@ use crate::workload::future_size::BEYOND;
 use crate::workload::idle::{SWEEP, WAKE_UPS};
 use crate::workload::waiters::{CALLERS, WAITERS};
 use crate::workload::{
-    COMPUTE_HIT, COMPUTE_MISS, EVICTION, HIT_LARGE, HIT_SMALL, MISS, MIX, OVERWRITE, growth,
-    outage, refresh,
+    COMPUTE_HIT, COMPUTE_MISS, EVICTION, HIT_LARGE, HIT_SMALL, MISS, MIX, OVERWRITE,
+    POLICY_EVICTION, POLICY_HIT, growth, outage, refresh,
 };
 
 /// One row of the table.
@@ -115,6 +118,23 @@ const TARGETS: &[Target] = &[
     Target {
         row: "more threads than cores (4, 8)",
         limits: &[of_two_threads(MIX[2].1), of_two_threads(MIX[3].1)],
+    },
+    Target { row: "LRU: hit", limits: &[part_of(POLICY_HIT, LRU, FOYER_LRU, 2.0)] },
+    Target {
+        row: "SIEVE: hit, then insert + evict",
+        limits: &[of_fifo(POLICY_HIT, SIEVE, 1.05), of_fifo(POLICY_EVICTION, SIEVE, 1.2)],
+    },
+    Target {
+        row: "S3-FIFO: hit, then insert + evict",
+        limits: &[of_fifo(POLICY_HIT, S3_FIFO, 1.05), of_fifo(POLICY_EVICTION, S3_FIFO, 1.2)],
+    },
+    Target {
+        row: "TinyLFU: hit",
+        limits: &[of_fifo(POLICY_HIT, TINY_LFU, 1.3), part_of(POLICY_HIT, TINY_LFU, MOKA, 5.0)],
+    },
+    Target {
+        row: "adaptive: hit, then bytes an entry",
+        limits: &[of_fifo(POLICY_HIT, ADAPTIVE, 1.5), of_fifo(BYTES, ADAPTIVE, 1.25)],
     },
     Target {
         row: COMPUTE_HIT.title,
@@ -266,6 +286,21 @@ const fn eternal_of_quick_cache(measure: Measure, at_most: f64) -> Limit {
     let (eternal, other) = (Place(measure.title, ETERNAL), Place(measure.title, QUICK_CACHE));
     let bound = Bound::AtMost(at_most);
     Limit { quantity: Quantity::Ratio(eternal, other), bound, label: "quick_cache without TTL" }
+}
+
+const fn of_fifo(measure: Measure, policy: &'static str, at_most: f64) -> Limit {
+    let quantity = Quantity::Ratio(Place(measure.title, policy), ours(measure));
+    Limit { quantity, bound: Bound::AtMost(at_most), label: "our own FIFO" }
+}
+
+const fn part_of(
+    measure: Measure,
+    policy: &'static str,
+    other: &'static str,
+    divisor: f64,
+) -> Limit {
+    let quantity = Quantity::Ratio(Place(measure.title, policy), Place(measure.title, other));
+    Limit { quantity, bound: Bound::Fraction(divisor), label: other }
 }
 
 const fn of_two_threads(measure: Measure) -> Limit {

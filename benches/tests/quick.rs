@@ -30,15 +30,17 @@ fn a_quick_run_measures_everything() {
     let printed = text(&output.stdout);
     assert!(printed.starts_with("# fleeting and its peers"));
     let (_, targets) = printed.split_once("## Targets").expect("targets come last");
-    assert_eq!(targets.lines().filter(|line| line.starts_with("| ")).count(), 1 + 20);
+    assert_eq!(targets.lines().filter(|line| line.starts_with("| ")).count(), 1 + 25);
 
     let results = fs::read(folder.path().join("out/results.json")).expect("results are written");
     let results: Value = serde_json::from_slice(&results).expect("results are JSON");
     for target in results["targets"].as_array().expect("there are targets") {
         assert_ne!(target["mark"], "unknown", "{target}");
     }
-    for chart in ["reads", "writes", "zipf", "computes", "waiters", "callers", "lifetime", "memory"]
-    {
+    for chart in [
+        "reads", "writes", "zipf", "policies", "computes", "waiters", "callers", "lifetime",
+        "memory",
+    ] {
         let path = folder.path().join(format!("out/{chart}.svg"));
         let drawing = fs::read_to_string(path).expect("charts are written");
         assert!(drawing.contains("fleeting"), "{chart}");

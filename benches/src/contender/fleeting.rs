@@ -1,23 +1,64 @@
 //! fleeting: the cache that this is all about, with a time to live and without.
 
 use std::future::Future;
+use std::marker::PhantomData;
 use std::time::Duration;
 
-use ::fleeting::Cache;
+use ::fleeting::{Cache, Policy};
 
-use super::{Computing, Contender, ETERNAL, FLEETING, Key, OwnTtl, TTL, Value};
+use super::policy::{Adaptive, Fifo, Lru, S3Fifo, Sieve, TinyLfu};
+use super::{
+    ADAPTIVE, Computing, Contender, ETERNAL, FLEETING, Key, LRU, OwnTtl, Resizable, S3_FIFO, SIEVE,
+    TINY_LFU, TTL, Value,
+};
 
-/// Entries live for [`TTL`].
-pub(crate) struct Fleeting<K, V>(Cache<K, V>);
+/// Entries live for [`TTL`], and make way by policy `P`.
+pub(crate) struct Fleeting<K, V, P = Fifo>(Cache<K, V>, PhantomData<P>);
 
 /// Entries never expire.
 pub(crate) struct Eternal<K, V>(Cache<K, V>);
 
-impl<K: Key, V: Value> Contender<K, V> for Fleeting<K, V> {
+/// A policy, under the name of the contender that has it.
+pub(crate) trait Choice: Send + Sync + 'static {
+    const NAME: &'static str;
+    const POLICY: Policy;
+}
+
+impl Choice for Fifo {
     const NAME: &'static str = FLEETING;
+    const POLICY: Policy = Policy::Fifo;
+}
+
+impl Choice for Lru {
+    const NAME: &'static str = LRU;
+    const POLICY: Policy = Policy::Lru;
+}
+
+impl Choice for Sieve {
+    const NAME: &'static str = SIEVE;
+    const POLICY: Policy = Policy::Sieve;
+}
+
+impl Choice for S3Fifo {
+    const NAME: &'static str = S3_FIFO;
+    const POLICY: Policy = Policy::S3Fifo;
+}
+
+impl Choice for TinyLfu {
+    const NAME: &'static str = TINY_LFU;
+    const POLICY: Policy = Policy::TinyLfu;
+}
+
+impl Choice for Adaptive {
+    const NAME: &'static str = ADAPTIVE;
+    const POLICY: Policy = Policy::Adaptive;
+}
+
+impl<K: Key, V: Value, P: Choice> Contender<K, V> for Fleeting<K, V, P> {
+    const NAME: &'static str = P::NAME;
 
     fn with_capacity(capacity: usize) -> Self {
-        Self(build(TTL, capacity))
+        Self(build(TTL, capacity, P::POLICY), PhantomData)
     }
 
     fn get(&self, key: &K) -> Option<V> {
@@ -37,7 +78,7 @@ impl<K: Key, V: Value> Contender<K, V> for Eternal<K, V> {
     const NAME: &'static str = ETERNAL;
 
     fn with_capacity(capacity: usize) -> Self {
-        Self(build(Duration::MAX, capacity))
+        Self(build(Duration::MAX, capacity, Policy::Fifo))
     }
 
     fn get(&self, key: &K) -> Option<V> {
@@ -57,7 +98,7 @@ impl OwnTtl for Fleeting<u64, u64> {
     const NAME: &'static str = FLEETING;
 
     fn with_capacity(capacity: usize) -> Self {
-        Self(build(TTL, capacity))
+        Contender::with_capacity(capacity)
     }
 
     fn insert_for(&self, key: u64, value: u64, ttl: Duration) {
@@ -69,7 +110,7 @@ impl Computing for Fleeting<u64, u64> {
     const NAME: &'static str = FLEETING;
 
     fn with_capacity(capacity: usize) -> Self {
-        Self(build(TTL, capacity))
+        Contender::with_capacity(capacity)
     }
 
     fn get_or_compute<F>(&self, key: u64, compute: F) -> impl Future<Output = u64> + Send
@@ -84,7 +125,7 @@ impl Computing for Eternal<u64, u64> {
     const NAME: &'static str = ETERNAL;
 
     fn with_capacity(capacity: usize) -> Self {
-        Self(build(Duration::MAX, capacity))
+        Self(build(Duration::MAX, capacity, Policy::Fifo))
     }
 
     fn get_or_compute<F>(&self, key: u64, compute: F) -> impl Future<Output = u64> + Send
@@ -95,9 +136,15 @@ impl Computing for Eternal<u64, u64> {
     }
 }
 
-impl<K, V> Clone for Fleeting<K, V> {
+impl<P: Choice> Resizable for Fleeting<u64, u64, P> {
+    fn resize(&self, capacity: usize) {
+        self.0.set_max_size(capacity).expect("a capacity is at least 1");
+    }
+}
+
+impl<K, V, P> Clone for Fleeting<K, V, P> {
     fn clone(&self) -> Self {
-        Self(self.0.clone())
+        Self(self.0.clone(), PhantomData)
     }
 }
 
@@ -107,7 +154,7 @@ impl<K, V> Clone for Eternal<K, V> {
     }
 }
 
-fn build<K: Key, V: Value>(ttl: Duration, capacity: usize) -> Cache<K, V> {
-    let builder = Cache::builder().ttl(ttl).max_size(capacity);
+fn build<K: Key, V: Value>(ttl: Duration, capacity: usize, policy: Policy) -> Cache<K, V> {
+    let builder = Cache::builder().ttl(ttl).max_size(capacity).policy(policy);
     builder.build().expect("a capacity is at least 1")
 }

@@ -4,26 +4,23 @@ use std::convert::Infallible;
 use std::future::Future;
 use std::marker::PhantomData;
 
-use foyer_memory::{Cache, CacheBuilder, EvictionConfig, FifoConfig, LruConfig, S3FifoConfig};
+use foyer_memory::{
+    Cache, CacheBuilder, EvictionConfig, FifoConfig, LfuConfig, LruConfig, S3FifoConfig,
+    SieveConfig,
+};
 
-use super::{Computing, Contender, Key, Value};
+use super::policy::{Fifo, Lru, S3Fifo, Sieve, TinyLfu};
+use super::{Computing, Contender, FOYER_LRU, Key, Resizable, Value};
 
 /// A cache with policy `P`.
 pub(crate) struct Foyer<P, K: Key, V: Value>(Cache<K, V>, PhantomData<P>);
 
 /// An eviction policy.
-pub(crate) trait Policy: Clone + Send + Sync + 'static {
+pub(crate) trait Policy: Send + Sync + 'static {
     const NAME: &'static str;
 
     fn config() -> EvictionConfig;
 }
-
-#[derive(Clone)]
-pub(crate) struct Fifo;
-#[derive(Clone)]
-pub(crate) struct Lru;
-#[derive(Clone)]
-pub(crate) struct S3Fifo;
 
 impl Policy for Fifo {
     const NAME: &'static str = "foyer FIFO";
@@ -34,10 +31,18 @@ impl Policy for Fifo {
 }
 
 impl Policy for Lru {
-    const NAME: &'static str = "foyer LRU";
+    const NAME: &'static str = FOYER_LRU;
 
     fn config() -> EvictionConfig {
         LruConfig::default().into()
+    }
+}
+
+impl Policy for Sieve {
+    const NAME: &'static str = "foyer SIEVE";
+
+    fn config() -> EvictionConfig {
+        SieveConfig.into()
     }
 }
 
@@ -46,6 +51,15 @@ impl Policy for S3Fifo {
 
     fn config() -> EvictionConfig {
         S3FifoConfig::default().into()
+    }
+}
+
+/// W-TinyLFU.
+impl Policy for TinyLfu {
+    const NAME: &'static str = "foyer LFU";
+
+    fn config() -> EvictionConfig {
+        LfuConfig::default().into()
     }
 }
 
@@ -85,6 +99,12 @@ impl Computing for Foyer<Fifo, u64, u64> {
         let compute = async { Ok::<_, Infallible>(compute.await) };
         let entry = self.0.get_or_fetch(&key, || compute).await;
         *entry.expect("the compute does not fail").value()
+    }
+}
+
+impl<P: Policy> Resizable for Foyer<P, u64, u64> {
+    fn resize(&self, capacity: usize) {
+        self.0.resize(capacity).expect("its shards have room for an entry each");
     }
 }
 

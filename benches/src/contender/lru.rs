@@ -5,7 +5,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use ::lru::LruCache;
 
-use super::{Contender, Key, Value};
+use super::{Contender, Key, Resizable, Value};
 
 pub(crate) struct MutexLru<K, V>(Mutex<LruCache<K, V>>);
 
@@ -27,6 +27,13 @@ impl<K: Key, V: Value> Contender<K, V> for MutexLru<K, V> {
 
     fn remove(&self, key: &K) {
         self.lock().pop(key);
+    }
+}
+
+impl Resizable for MutexLru<u64, u64> {
+    fn resize(&self, capacity: usize) {
+        let capacity = NonZero::new(capacity).expect("a capacity is at least 1");
+        self.lock().resize(capacity);
     }
 }
 

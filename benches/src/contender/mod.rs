@@ -10,6 +10,7 @@ mod foyer;
 mod lru;
 mod mini_moka;
 mod moka;
+mod policy;
 mod quick_cache;
 mod scc;
 mod stretto;
@@ -24,19 +25,27 @@ use crate::round::Entrant;
 pub(crate) use self::cached::CachedOwnTtl;
 pub(crate) use self::fibre_cache::Fibre;
 pub(crate) use self::fleeting::{Eternal, Fleeting};
-pub(crate) use self::foyer::{Fifo, Foyer, Lru, S3Fifo};
+pub(crate) use self::foyer::Foyer;
+pub(crate) use self::lru::MutexLru;
 pub(crate) use self::moka::{MokaFuture, MokaOwnTtl};
+pub(crate) use self::policy::{Adaptive, Fifo, Lru, S3Fifo, Sieve, TinyLfu};
 pub(crate) use self::quick_cache::QuickCache;
 pub(crate) use self::stretto::Stretto;
 
 /// The names by which the targets refer to contenders.
 pub(crate) const FLEETING: &str = "fleeting";
 pub(crate) const ETERNAL: &str = "fleeting, no TTL";
+pub(crate) const LRU: &str = "fleeting, LRU";
+pub(crate) const SIEVE: &str = "fleeting, SIEVE";
+pub(crate) const S3_FIFO: &str = "fleeting, S3-FIFO";
+pub(crate) const TINY_LFU: &str = "fleeting, TinyLFU";
+pub(crate) const ADAPTIVE: &str = "fleeting, adaptive";
 pub(crate) const REFRESHED: &str = "fleeting, refresh_after";
 pub(crate) const REMEMBERING: &str = "fleeting, error_ttl";
 pub(crate) const QUICK_CACHE: &str = "quick_cache";
 pub(crate) const MOKA: &str = "moka";
 pub(crate) const MINI_MOKA: &str = "mini-moka";
+pub(crate) const FOYER_LRU: &str = "foyer LRU";
 pub(crate) const HASHBROWN: &str = "hashbrown";
 pub(crate) const BARE: &str = "bare spawning";
 
@@ -85,6 +94,11 @@ pub(crate) trait Computing: Clone + Send + Sync + 'static {
         F: Future<Output = u64> + Send + 'static;
 }
 
+/// A cache that gets another capacity while it is in use.
+pub(crate) trait Resizable: Contender<u64, u64> {
+    fn resize(&self, capacity: usize);
+}
+
 /// A workload that any contender can enter.
 pub(crate) trait Enter<K, V> {
     fn enter<C: Contender<K, V>>(&self) -> Entrant;
@@ -102,7 +116,7 @@ pub(crate) fn line_up<K: Key, V: Value>(workload: &impl Enter<K, V>) -> Vec<Entr
         workload.enter::<Eternal<K, V>>(),
         workload.enter::<QuickCache<K, V>>(),
         workload.enter::<scc::Scc<K, V>>(),
-        workload.enter::<lru::MutexLru<K, V>>(),
+        workload.enter::<MutexLru<K, V>>(),
         workload.enter::<cached::Cached<K, V>>(),
         workload.enter::<Foyer<Fifo, K, V>>(),
         workload.enter::<Foyer<Lru, K, V>>(),
@@ -113,6 +127,33 @@ pub(crate) fn line_up<K: Key, V: Value>(workload: &impl Enter<K, V>) -> Vec<Entr
         workload.enter::<moka::Moka<K, V>>(),
         workload.enter::<mini_moka::MiniMoka<K, V>>(),
     ]
+}
+
+/// Our own policies, beside FIFO, which is the default.
+pub(crate) fn line_up_own_policies<K: Key, V: Value>(workload: &impl Enter<K, V>) -> Vec<Entrant> {
+    vec![
+        workload.enter::<Fleeting<K, V, Lru>>(),
+        workload.enter::<Fleeting<K, V, Sieve>>(),
+        workload.enter::<Fleeting<K, V, S3Fifo>>(),
+        workload.enter::<Fleeting<K, V, TinyLfu>>(),
+        workload.enter::<Fleeting<K, V, Adaptive>>(),
+    ]
+}
+
+/// All of our own policies, and the peers that have one of them.
+pub(crate) fn line_up_policies<K: Key, V: Value>(workload: &impl Enter<K, V>) -> Vec<Entrant> {
+    let mut entrants = vec![workload.enter::<Fleeting<K, V>>()];
+    entrants.extend(line_up_own_policies(workload));
+    entrants.extend([
+        workload.enter::<MutexLru<K, V>>(),
+        workload.enter::<Foyer<Lru, K, V>>(),
+        workload.enter::<Foyer<Sieve, K, V>>(),
+        workload.enter::<Foyer<S3Fifo, K, V>>(),
+        workload.enter::<Foyer<TinyLfu, K, V>>(),
+        workload.enter::<moka::Moka<K, V>>(),
+        workload.enter::<QuickCache<K, V>>(),
+    ]);
+    entrants
 }
 
 /// Everybody who computes.

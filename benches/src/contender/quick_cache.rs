@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use ::quick_cache::sync::Cache;
 
-use super::{Computing, Contender, Key, QUICK_CACHE, Value};
+use super::{Computing, Contender, Key, QUICK_CACHE, Resizable, Value};
 
 pub(crate) struct QuickCache<K, V>(Arc<Cache<K, V>>);
 
@@ -44,6 +44,12 @@ impl Computing for QuickCache<u64, u64> {
         let compute = async { Ok::<_, Infallible>(compute.await) };
         let Ok(value) = self.0.get_or_insert_async(&key, compute).await;
         value
+    }
+}
+
+impl Resizable for QuickCache<u64, u64> {
+    fn resize(&self, capacity: usize) {
+        self.0.set_capacity(capacity as u64);
     }
 }
 

@@ -63,7 +63,7 @@ fn bar_panel(area: &Area<'_>, table: &Table) -> Drawn {
         let value = row.samples.median();
         let (color, ink) = match row.contender.as_str() {
             FLEETING => (ACCENT, ACCENT),
-            ETERNAL => (LIGHT_ACCENT, ACCENT),
+            name if name.starts_with(FLEETING) => (LIGHT_ACCENT, ACCENT),
             _ => (PEER, INK),
         };
         let bar = [(scale.x(0.0), middle - BAR / 2), (scale.x(value), middle + BAR / 2)];

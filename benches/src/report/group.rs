@@ -3,13 +3,16 @@
 use crate::table::{Measure, Table, Tables};
 use crate::workload::bulk::BULK;
 use crate::workload::expiry::{AT_ONCE, SPREAD};
-use crate::workload::footprint::{self, BYTES, FULL, LEFT};
+use crate::workload::footprint::{self, BYTES, FULL, FULL_BYTES, LEFT};
 use crate::workload::future_size::BEYOND;
 use crate::workload::idle::{SWEEP, WAKE_UPS};
+use crate::workload::idle_time::IDLE_TIME;
+use crate::workload::surcharge::SURCHARGE;
 use crate::workload::waiters::{CALLERS, WAITERS};
 use crate::workload::{
     COMPUTE_HIT, COMPUTE_MISS, EVICTION, HIT_LARGE, HIT_SMALL, HIT_TEXT, MISS, MIX, OVERWRITE,
-    OWN_TTL, REMOVAL, growth, lifetime, outage, refresh,
+    OWN_TTL, POLICY_EVICTION, POLICY_HIT, POLICY_MIX, REMOVAL, growth, lifetime, outage, refresh,
+    resize,
 };
 
 /// Tables that are shown as the columns of one.
@@ -48,6 +51,13 @@ pub(crate) const GROUPS: &[Group] = &[
             points: &[("1", MIX[0].1), ("2", MIX[1].1), ("4", MIX[2].1), ("8", MIX[3].1)],
         }]),
     },
+    Group::bars(
+        "Policies",
+        "policies",
+        &[POLICY_HIT, POLICY_EVICTION, POLICY_MIX[0].1, POLICY_MIX[1].1],
+    ),
+    Group::table("Idle time", &[IDLE_TIME]),
+    Group::table("Listener and weights", &[SURCHARGE]),
     Group::bars("Computes", "computes", &[COMPUTE_HIT, COMPUTE_MISS]),
     Group {
         title: "Waiters for one compute, which goes on when all are there",
@@ -137,8 +147,10 @@ pub(crate) const GROUPS: &[Group] = &[
     Group::table("Expiry", &[AT_ONCE[0], AT_ONCE[1], SPREAD[0], SPREAD[1]]),
     Group::table("Nothing due", &[SWEEP, WAKE_UPS]),
     Group::bars("Lifetime", "lifetime", &lifetime::MEASURES),
+    Group::table("Another capacity, while others read", &resize::MEASURES),
     Group::table("Growth", &growth::MEASURES),
     Group::bars("Memory", "memory", &[BYTES]),
+    Group::table("Memory of full caches", &[FULL_BYTES]),
     Group::table("Allocations on hits", &[footprint::HIT, footprint::COMPUTE_HIT, BEYOND]),
     Group::table("Memory after expiry", &[FULL, LEFT]),
 ];

@@ -13,7 +13,10 @@ use std::time::Duration;
 use futures::executor::block_on;
 use stats_alloc::{INSTRUMENTED_SYSTEM, Stats};
 
-use crate::contender::{Computing, Contender, Enter, EnterComputing, line_up, line_up_computing};
+use crate::contender::{
+    Computing, Contender, Enter, EnterComputing, Fleeting, line_up, line_up_computing,
+    line_up_own_policies,
+};
 use crate::error::Failure;
 use crate::round::{self, Entrant};
 use crate::scale::Scale;
@@ -26,6 +29,8 @@ use super::{filled, roomy};
 pub(crate) const NAME: &str = "bytes and allocations";
 
 pub(crate) const BYTES: Measure = Measure::new("bytes an entry, 1 M, u64 to u64", Unit::Bytes);
+pub(crate) const FULL_BYTES: Measure =
+    Measure::new("bytes an entry, 1 M of 2 M stored, u64 to u64", Unit::Bytes);
 pub(crate) const HIT: Measure = Measure::new("allocations in 1000 hits", Unit::Count);
 pub(crate) const COMPUTE_HIT: Measure =
     Measure::new("allocations in 1000 get_or_compute hits", Unit::Count);
@@ -81,7 +86,13 @@ fn program() -> io::Result<PathBuf> {
 /// What the program does.
 pub(crate) fn measure(scale: &Scale) -> Result<Vec<Table>, Failure> {
     let footprint = Footprint { entries: scale.large };
-    let mut tables = round::run(1, &[BYTES, HIT], line_up(&footprint));
+    let mut entrants = line_up(&footprint);
+    entrants.extend(line_up_own_policies(&footprint));
+    let mut tables = round::run(1, &[BYTES, HIT], entrants);
+    let full = FullFootprint { capacity: scale.large };
+    let mut entrants = vec![full.enter::<Fleeting<u64, u64>>()];
+    entrants.extend(line_up_own_policies(&full));
+    tables.extend(round::run(1, &[FULL_BYTES], entrants));
     let runtime = runtime()?;
     let _runtime = runtime.enter();
     tables.extend(round::run(1, &[COMPUTE_HIT], line_up_computing(&footprint)));
@@ -115,6 +126,26 @@ impl Enter<u64, u64> for Footprint {
             drop(cache);
             wait_for(|| live() - before < NEARLY_NOTHING);
             vec![bytes / entries, allocations]
+        })
+    }
+}
+
+/// Of a cache that had to evict, and may remember whom.
+struct FullFootprint {
+    capacity: usize,
+}
+
+impl Enter<u64, u64> for FullFootprint {
+    fn enter<C: Contender<u64, u64>>(&self) -> Entrant {
+        let capacity = self.capacity;
+        Entrant::new(C::NAME, move || {
+            let before = live();
+            let cache = C::with_capacity(capacity);
+            (0..2 * capacity as u64).for_each(|key| cache.insert(key, key));
+            cache.settle();
+            #[expect(clippy::cast_precision_loss, reason = "there are fewer than 2^52 entries")]
+            let entries = capacity as f64;
+            vec![(live() - before) / entries]
         })
     }
 }

@@ -10,17 +10,20 @@ use crate::keys::{Cycle, zipf};
 use crate::round::Entrant;
 use crate::scale::Scale;
 
-use super::{MIX, warm_up};
+use super::warm_up;
 
-pub(crate) struct Mix {
+pub(crate) struct Mix<const N: usize> {
+    /// How many threads, for each of the measures.
+    threads: [usize; N],
     trace: Arc<[u64]>,
     capacity: usize,
     time: Duration,
 }
 
-impl Mix {
-    pub(crate) fn new(scale: &Scale) -> Self {
+impl<const N: usize> Mix<N> {
+    pub(crate) fn new(threads: [usize; N], scale: &Scale) -> Self {
         Self {
+            threads,
             trace: zipf(scale.trace, scale.large, scale.seed),
             capacity: scale.large / 10,
             time: scale.sample,
@@ -28,13 +31,13 @@ impl Mix {
     }
 }
 
-impl Enter<u64, u64> for Mix {
+impl<const N: usize> Enter<u64, u64> for Mix<N> {
     /// Samples are millions of calls a second, of all threads together: for each number of threads.
     fn enter<C: Contender<u64, u64>>(&self) -> Entrant {
         let cache = C::with_capacity(self.capacity);
         warm_up(&*self.trace, |&key| get_or_insert(&cache, key), || cache.settle());
         let cache = Arc::new(cache);
-        let parts = MIX.map(|(threads, _)| {
+        let parts = self.threads.map(|threads| {
             let position = |thread| thread * self.trace.len() / threads;
             let trace = |thread| Cycle::new(Arc::clone(&self.trace), position(thread));
             let mut traces: Vec<_> = (0..threads).map(trace).collect();

@@ -9,6 +9,7 @@ pub(crate) mod future_size;
 pub(crate) mod growth;
 pub(crate) mod hit;
 pub(crate) mod idle;
+pub(crate) mod idle_time;
 pub(crate) mod lifetime;
 pub(crate) mod miss;
 pub(crate) mod mix;
@@ -17,16 +18,20 @@ pub(crate) mod overwrite;
 pub(crate) mod own_ttl;
 pub(crate) mod refresh;
 pub(crate) mod removal;
+pub(crate) mod resize;
+pub(crate) mod surcharge;
 pub(crate) mod waiters;
 
 use std::time::{Duration, Instant};
 
-use crate::contender::{Contender, Key, Value, line_up, line_up_computing};
+use crate::contender::{Contender, Key, Value, line_up, line_up_computing, line_up_policies};
 use crate::error::Failure;
 use crate::keys::out_of_order;
 use crate::round::{self, Entrant};
 use crate::scale::Scale;
 use crate::table::{Measure, Table, Unit};
+
+use self::mix::Mix;
 
 pub(crate) const HIT_SMALL: Measure = Measure::new("hit, 10 k resident", Unit::Nanos);
 pub(crate) const HIT_LARGE: Measure = Measure::new("hit, 1 M resident", Unit::Nanos);
@@ -42,6 +47,13 @@ pub(crate) const MIX: [(usize, Measure); 4] = [
     (2, Measure::new("Zipf get-or-insert, 2 threads", Unit::MillionPerSecond)),
     (4, Measure::new("Zipf get-or-insert, 4 threads", Unit::MillionPerSecond)),
     (8, Measure::new("Zipf get-or-insert, 8 threads", Unit::MillionPerSecond)),
+];
+pub(crate) const POLICY_HIT: Measure = Measure::new("hit, 10 k resident, by policy", Unit::Nanos);
+pub(crate) const POLICY_EVICTION: Measure =
+    Measure::new("insert + evict, capacity 100 k, by policy", Unit::Nanos);
+pub(crate) const POLICY_MIX: [(usize, Measure); 2] = [
+    (1, Measure::new("Zipf get-or-insert, by policy, 1 thread", Unit::MillionPerSecond)),
+    (2, Measure::new("Zipf get-or-insert, by policy, 2 threads", Unit::MillionPerSecond)),
 ];
 pub(crate) const COMPUTE_HIT: Measure =
     Measure::new("get_or_compute hit, 10 k resident", Unit::Nanos);
@@ -94,7 +106,23 @@ pub(crate) const ALL: &[Workload] = &[
         name: OWN_TTL.title,
         run: |scale| Ok(one(OWN_TTL, scale, own_ttl::entrants(scale))),
     },
-    Workload { name: "Zipf get-or-insert", run: |scale| Ok(mix(scale)) },
+    Workload { name: "Zipf get-or-insert", run: |scale| Ok(mix(MIX, scale, line_up)) },
+    Workload {
+        name: POLICY_HIT.title,
+        run: |scale| Ok(one(POLICY_HIT, scale, line_up_policies(&hit::small(scale)))),
+    },
+    Workload {
+        name: POLICY_EVICTION.title,
+        run: |scale| {
+            Ok(one(POLICY_EVICTION, scale, line_up_policies(&eviction::Eviction::new(scale))))
+        },
+    },
+    Workload {
+        name: "Zipf get-or-insert, by policy",
+        run: |scale| Ok(mix(POLICY_MIX, scale, line_up_policies)),
+    },
+    Workload { name: idle_time::IDLE_TIME.title, run: |scale| Ok(idle_time::run(scale)) },
+    Workload { name: surcharge::SURCHARGE.title, run: |scale| Ok(surcharge::run(scale)) },
     Workload {
         name: COMPUTE_HIT.title,
         run: |scale| Ok(one(COMPUTE_HIT, scale, line_up_computing(&compute::Hit::new(scale)?))),
@@ -118,6 +146,7 @@ pub(crate) const ALL: &[Workload] = &[
     Workload { name: idle::SWEEP.title, run: |scale| Ok(idle::sweep(scale)) },
     Workload { name: idle::WAKE_UPS.title, run: |_| Ok(idle::wake_ups()) },
     Workload { name: lifetime::MEASURES[0].title, run: |scale| Ok(lifetime::run(scale)) },
+    Workload { name: resize::MEASURES[0].title, run: |scale| Ok(resize::run(scale)) },
     Workload { name: growth::MEASURES[0].title, run: |scale| Ok(growth::run(scale)) },
     Workload { name: future_size::BEYOND.title, run: |_| Ok(future_size::run()) },
     Workload { name: footprint::NAME, run: footprint::run },
@@ -128,8 +157,14 @@ fn one(measure: Measure, scale: &Scale, entrants: Vec<Entrant>) -> Vec<Table> {
     round::run(scale.rounds, &[measure], entrants)
 }
 
-fn mix(scale: &Scale) -> Vec<Table> {
-    round::run(scale.rounds, &MIX.map(|(_, measure)| measure), line_up(&mix::Mix::new(scale)))
+/// A table for each number of threads.
+fn mix<const N: usize>(
+    measures: [(usize, Measure); N],
+    scale: &Scale,
+    line_up: fn(&Mix<N>) -> Vec<Entrant>,
+) -> Vec<Table> {
+    let workload = Mix::new(measures.map(|(threads, _)| threads), scale);
+    round::run(scale.rounds, &measures.map(|(_, measure)| measure), line_up(&workload))
 }
 
 /// Room for so many entries in each shard too, although hashes do not divide them evenly.

@@ -31,7 +31,7 @@ const REFRESH_AFTER: Duration = Duration::from_millis(1);
 const COMPUTE: Duration = Duration::from_millis(2);
 
 /// How many times longer a sample takes than those of means: a tail is a few calls of many.
-const SAMPLES: u32 = 5;
+pub(crate) const SAMPLES: u32 = 5;
 
 /// Longer than any call takes.
 const LONGEST: Duration = Duration::from_mins(1);
@@ -62,7 +62,7 @@ fn entrant(
 ) -> Entrant {
     let runtime = Arc::clone(runtime);
     let time = scale.sample * SAMPLES;
-    let mut calls = Histogram::new_with_max(nanos(LONGEST), DIGITS).expect("the bounds are valid");
+    let mut calls = histogram();
     runtime.block_on(cache.get_or_compute(KEY, compute));
     Entrant::new(name, move || {
         calls.reset();
@@ -93,6 +93,11 @@ async fn compute() -> u64 {
     KEY
 }
 
-fn nanos(time: Duration) -> u64 {
+/// Of how long calls take, in nanoseconds.
+pub(crate) fn histogram() -> Histogram<u64> {
+    Histogram::new_with_max(nanos(LONGEST), DIGITS).expect("the bounds are valid")
+}
+
+pub(crate) fn nanos(time: Duration) -> u64 {
     u64::try_from(time.as_nanos()).unwrap_or(u64::MAX)
 }
