@@ -188,7 +188,7 @@ thread_local! {
 }
 
 /// While it lives, this thread runs a listener.
-struct Telling;
+pub(super) struct Telling;
 
 impl Telling {
     fn begin() -> Self {
@@ -196,7 +196,7 @@ impl Telling {
         Self
     }
 
-    fn is_here() -> bool {
+    pub(super) fn is_here() -> bool {
         TELLING.get() > 0
     }
 }

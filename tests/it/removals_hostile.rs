@@ -3,16 +3,21 @@
 use std::cell::RefCell;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
-use std::sync::{Arc, Mutex, OnceLock, Weak};
+use std::sync::{Arc, Mutex, OnceLock, Weak, mpsc};
 use std::thread;
+use std::time::Duration;
 
 use fleeting::RemovalCause::{Evicted, Removed, Replaced};
+use fleeting::runtime::Manual;
 use fleeting::{Cache, CacheBuilder, RemovalCause};
 use futures::FutureExt;
+use futures::executor::block_on;
 
 use crate::removals::Told;
 use crate::runtimes::in_time;
 use crate::support::check;
+
+const SECOND: Duration = Duration::from_secs(1);
 
 /// A cache whose listener is given a handle of it, weakly held.
 fn calling(
@@ -239,6 +244,37 @@ fn who_removes_faster_than_the_listener_listens_is_slowed_down() {
         let most = most.load(Ordering::SeqCst);
         assert!(most <= MOST, "{most} were waiting");
         assert_eq!(cache.stats().evictions, 3_999);
+        check(&cache, 0);
+    });
+}
+
+#[test]
+fn a_listener_may_close_the_cache_while_the_background_work_waits_for_its_turn() {
+    const ENTRIES: usize = 2_000;
+    in_time(|| {
+        let (time, has_begun) = (Manual::new(), AtomicBool::new(false));
+        let (begins, begun) = mpsc::channel();
+        let builder = Cache::builder().runtime(time.clone()).ttl(SECOND).max_size(ENTRIES);
+        let cache = calling(builder, move |cache, _, _, _| {
+            if has_begun.swap(true, Ordering::SeqCst) {
+                return;
+            }
+            begins.send(()).expect("somebody listens");
+            // The background work removes as many as may wait, and then waits for its turn.
+            while cache.len() > ENTRIES - 1 - 1024 {
+                thread::yield_now();
+            }
+            block_on(cache.close());
+        });
+        (0..2_000).for_each(|key| _ = cache.insert(key, 1));
+        thread::scope(|scope| {
+            scope.spawn(move || {
+                begun.recv().expect("the listener begins");
+                time.advance(2 * SECOND);
+            });
+            cache.remove(&0);
+        });
+        assert_eq!(cache.stats().listener_panics, 0);
         check(&cache, 0);
     });
 }
