@@ -225,6 +225,14 @@ impl<K, V, F> Store<K, V, F> {
         self.notices.is_some()
     }
 
+    /// Tells the listener what a compute has left to be told.
+    #[inline]
+    pub(crate) fn catch_up(&self) {
+        if let Some(notices) = &self.notices {
+            notices.deliver();
+        }
+    }
+
     /// Whether this thread is inside a listener, of whatever cache.
     pub(crate) fn is_telling() -> bool {
         Telling::is_here()
