@@ -295,7 +295,9 @@ impl<K, V, S> CacheBuilder<K, V, S> {
     /// Where values leave faster than it is told of them, their notices queue up; whoever removes a value
     /// when 1,024 wait takes the next turn at telling, which may mean to wait until the listener has
     /// returned on another thread. So it must not wait for a lock that a caller of the cache may hold, nor
-    /// for a call of the cache on another thread.
+    /// for a call of the cache on another thread. Inside a compute nobody
+    /// waits for a turn, so it may wait for one, but not if that needs a thread which may wait so, as one
+    /// that runs its timers.
     ///
     /// A panic in it is [counted](crate::Stats::listener_panics) and goes no further. It must not hold a
     /// handle of the cache, which would then never be freed: what is to call the cache holds it weakly.

@@ -305,7 +305,8 @@ where
     /// Values stay, and the cache goes on as if built without a runtime, for all handles. Closing
     /// again does nothing. Not needed before dropping a cache. Callers who wait for a compute go on; one
     /// that nobody waits for is dropped. Inside the background work itself, such as in a compute that
-    /// renews a value, it ends the work but does not wait.
+    /// renews a value, and inside a [listener](CacheBuilder::on_removal), it ends the work but does not
+    /// wait.
     ///
     /// # Cancel safety
     ///

@@ -50,8 +50,12 @@ impl<K, V, S> Engine<K, V, S> {
         }
     }
 
-    /// Ends the background work, and waits for its end.
+    /// Ends the background work, and waits for its end. Not inside a listener: the background work may wait
+    /// for that to return.
     pub(crate) async fn close(&self) {
+        if Store::<K, V, FlightHandle<V>>::is_telling() {
+            return self.stop();
+        }
         if let Some(background) = &self.host.background {
             self.sweeper.stop();
             background.close().await;

@@ -190,6 +190,7 @@ where
             if let Some(result) = call.settle(awaited) {
                 // If no stale value stood in.
                 call.count(Read::Miss);
+                call.parts.store.catch_up();
                 return Poll::Ready(A::answer(result));
             }
         }

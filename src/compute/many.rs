@@ -154,6 +154,7 @@ where
             // for again while this call can still compute it.
             if keys.is_empty() || make.is_none() {
                 self.owed.answered();
+                self.parts.store.catch_up();
                 return Ok(self.found);
             }
         }

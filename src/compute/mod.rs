@@ -31,3 +31,4 @@ pub(crate) mod waiter;
 
 #[cfg(feature = "test-util")]
 pub(crate) use recursion::apart;
+pub(crate) use recursion::is_polling;

@@ -117,6 +117,11 @@ impl Drop for Polling {
     }
 }
 
+/// Whether this thread is inside a compute: then others may wait for what it does.
+pub(crate) fn is_polling() -> bool {
+    STACK.with_borrow(|stack| stack.innermost.is_some())
+}
+
 /// Runs what has nothing to do with the flights that are being polled on this thread, such as
 /// another task: what it asks for is not asked from inside them.
 pub(crate) fn apart<T>(code: impl FnOnce() -> T) -> T {

@@ -57,7 +57,7 @@ use bound::Bound;
 use entry::Entry;
 use flights::Found;
 use load::Load;
-use notices::Notices;
+use notices::{Notices, Telling};
 use policy::Heed;
 use removals::Removals;
 use shard::Shard;
@@ -223,6 +223,19 @@ impl<K, V, F> Store<K, V, F> {
     #[inline]
     pub(crate) fn has_listener(&self) -> bool {
         self.notices.is_some()
+    }
+
+    /// Tells the listener what a compute has left to be told.
+    #[inline]
+    pub(crate) fn catch_up(&self) {
+        if let Some(notices) = &self.notices {
+            notices.deliver();
+        }
+    }
+
+    /// Whether this thread is inside a listener, of whatever cache.
+    pub(crate) fn is_telling() -> bool {
+        Telling::is_here()
     }
 
     /// Removes everything.

@@ -11,6 +11,7 @@ use std::collections::VecDeque;
 use hashbrown::HashTable;
 
 use crate::clock::Tick;
+use crate::compute::is_polling;
 use crate::listener::{Listener, RemovalCause};
 use crate::panic::contain;
 use crate::sync::{AtomicU64, AtomicUsize, Mutex, MutexGuard, Ordering};
@@ -107,8 +108,9 @@ impl<K, V> Notices<K, V> {
         if let Some(turn) = self.turn.try_lock() {
             return Some(turn);
         }
-        // Inside a listener, also that of another cache, nobody waits: two might wait for each other.
-        if self.queued.load(Ordering::Acquire) < BACKLOG || Telling::is_here() {
+        // Inside a listener, also that of another cache, nobody waits: two might wait for each other. Nor
+        // inside a compute, which a listener may wait for: the call that asked for it does so afterwards.
+        if self.queued.load(Ordering::Acquire) < BACKLOG || Telling::is_here() || is_polling() {
             return None;
         }
         self.claims.fetch_add(1, Ordering::SeqCst);
@@ -188,7 +190,7 @@ thread_local! {
 }
 
 /// While it lives, this thread runs a listener.
-struct Telling;
+pub(super) struct Telling;
 
 impl Telling {
     fn begin() -> Self {
@@ -196,7 +198,7 @@ impl Telling {
         Self
     }
 
-    fn is_here() -> bool {
+    pub(super) fn is_here() -> bool {
         TELLING.get() > 0
     }
 }

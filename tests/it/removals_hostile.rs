@@ -2,17 +2,23 @@
 
 use std::cell::RefCell;
 use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::pin::pin;
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
-use std::sync::{Arc, Mutex, OnceLock, Weak};
+use std::sync::{Arc, Mutex, OnceLock, Weak, mpsc};
 use std::thread;
+use std::time::Duration;
 
 use fleeting::RemovalCause::{Evicted, Removed, Replaced};
+use fleeting::runtime::Manual;
 use fleeting::{Cache, CacheBuilder, RemovalCause};
 use futures::FutureExt;
+use futures::executor::block_on;
 
 use crate::removals::Told;
 use crate::runtimes::in_time;
-use crate::support::check;
+use crate::support::{check, poll_once};
+
+const SECOND: Duration = Duration::from_secs(1);
 
 /// A cache whose listener is given a handle of it, weakly held.
 fn calling(
@@ -239,6 +245,78 @@ fn who_removes_faster_than_the_listener_listens_is_slowed_down() {
         let most = most.load(Ordering::SeqCst);
         assert!(most <= MOST, "{most} were waiting");
         assert_eq!(cache.stats().evictions, 3_999);
+        check(&cache, 0);
+    });
+}
+
+#[test]
+fn a_listener_may_close_the_cache_while_the_background_work_waits_for_its_turn() {
+    const ENTRIES: usize = 2_000;
+    in_time(|| {
+        let (time, has_begun) = (Manual::new(), AtomicBool::new(false));
+        let (begins, begun) = mpsc::channel();
+        let builder = Cache::builder().runtime(time.clone()).ttl(SECOND).max_size(ENTRIES);
+        let cache = calling(builder, move |cache, _, _, _| {
+            if has_begun.swap(true, Ordering::SeqCst) {
+                return;
+            }
+            begins.send(()).expect("somebody listens");
+            // The background work removes as many as may wait, and then waits for its turn.
+            while cache.len() > ENTRIES - 1 - 1024 {
+                thread::yield_now();
+            }
+            block_on(cache.close());
+        });
+        (0..2_000).for_each(|key| _ = cache.insert(key, 1));
+        thread::scope(|scope| {
+            scope.spawn(move || {
+                begun.recv().expect("the listener begins");
+                time.advance(2 * SECOND);
+            });
+            cache.remove(&0);
+        });
+        assert_eq!(cache.stats().listener_panics, 0);
+        check(&cache, 0);
+    });
+}
+
+#[test]
+fn a_listener_may_wait_for_a_compute_that_removes_something() {
+    in_time(|| {
+        let (has_begun, is_joined) = (AtomicBool::new(false), Arc::new(AtomicBool::new(false)));
+        let (begins, begun) = mpsc::channel();
+        let (computes, computing) = mpsc::channel();
+        let (joins, computing) = (Arc::clone(&is_joined), Mutex::new(computing));
+        let cache = calling(Cache::builder().max_size(1), move |cache, _, _, _| {
+            if has_begun.swap(true, Ordering::SeqCst) {
+                return;
+            }
+            begins.send(()).expect("somebody listens");
+            computing.lock().expect("no panic").recv().expect("the compute begins");
+            let mut call = pin!(cache.get_or_compute(1, || async { 20 }));
+            assert_eq!(poll_once(&mut call), None);
+            joins.store(true, Ordering::SeqCst);
+            assert_eq!(block_on(call), 10);
+        });
+        cache.insert(0, 0);
+        thread::scope(|scope| {
+            let cache = &cache;
+            scope.spawn(move || {
+                begun.recv().expect("the listener begins");
+                // As many as may wait, but for the one that the compute removes.
+                (100..100 + 1024).for_each(|key| _ = cache.insert(key, 1));
+                let compute = || async move {
+                    computes.send(()).expect("the listener waits");
+                    while !is_joined.load(Ordering::SeqCst) {
+                        thread::yield_now();
+                    }
+                    10
+                };
+                assert_eq!(block_on(cache.get_or_compute(1, compute)), 10);
+            });
+            cache.remove(&0);
+        });
+        assert_eq!(cache.stats().listener_panics, 0);
         check(&cache, 0);
     });
 }
