@@ -162,8 +162,9 @@ impl<K, V, F> Store<K, V, F> {
         removed: &mut Leftovers<K, V>,
     ) {
         match lack {
-            // What was evicted so far goes first: all of it may be much.
-            Lack::Here => removed.clear(),
+            // What was evicted goes when the room was used: its destructors and the listener may write to
+            // this cache, and would wait for ever for what is held here.
+            Lack::Here => {}
             Lack::Elsewhere => self.room_elsewhere(hash, weight, room, removed),
         }
     }

@@ -101,6 +101,8 @@ impl<K: Eq, V, F> Store<K, V, F> {
                 Put::Lacking(lack) => lack,
             };
             drop(shard);
+            // Not here: its destructor is the user's, and a room is held.
+            copied.into_iter().for_each(|copied| removed.value(copied));
             self.make_room(lack, hash, weight, &mut room, removed);
         }
     }

@@ -1,7 +1,8 @@
 //! Entries with weights: the bound on their sum, who makes way, and what is too heavy.
 
-use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::{Arc, OnceLock, mpsc};
 use std::thread;
 use std::time::Duration;
 
@@ -253,4 +254,93 @@ fn the_bounds_hold_at_every_moment() {
         assert!(looks.load(Ordering::SeqCst) > 0);
         check(&cache, 0);
     }
+}
+
+/// A value that weighs something, and does something when it is dropped.
+#[derive(Clone)]
+struct Acting {
+    weight: u64,
+    act: Option<Arc<dyn Fn() + Send + Sync>>,
+}
+
+impl Acting {
+    fn idle(weight: u64) -> Self {
+        Self { weight, act: None }
+    }
+}
+
+impl Drop for Acting {
+    fn drop(&mut self) {
+        self.act.iter().for_each(|act| act());
+    }
+}
+
+/// A cache that is full of a hundred values, one of which acts once when it is first dropped.
+fn full_of_acting(act: impl Fn(&Cache<u64, Acting>) + Send + Sync + 'static) -> Cache<u64, Acting> {
+    let builder = Cache::builder().max_weight(100).weigher(|_: &u64, value: &Acting| value.weight);
+    let cache = builder.build().expect("valid settings");
+    let (handle, has_acted) = (cache.clone(), AtomicBool::new(false));
+    let act = move || {
+        if !has_acted.swap(true, Ordering::SeqCst) {
+            act(&handle);
+        }
+    };
+    cache.insert(0, Acting { weight: 1, act: Some(Arc::new(act)) });
+    for key in 1..100 {
+        cache.insert(key, Acting::idle(1));
+    }
+    cache
+}
+
+/// Runs what would never end if threads waited for each other, or one for itself.
+fn ends(run: impl FnOnce() + Send + 'static) {
+    let (done, ended) = mpsc::channel();
+    let thread = thread::spawn(move || {
+        run();
+        let _ = done.send(());
+    });
+    match ended.recv_timeout(Duration::from_secs(30)) {
+        Err(mpsc::RecvTimeoutError::Timeout) => panic!("it does not end"),
+        _ => thread.join().unwrap_or_else(|panic| resume_unwind(panic)),
+    }
+}
+
+#[test]
+fn destructors_and_listeners_may_ask_for_room() {
+    ends(|| {
+        let cache = full_of_acting(|cache| drop(cache.insert(200, Acting::idle(60))));
+        cache.insert(100, Acting::idle(100));
+        assert_eq!((cache.len(), cache.weight()), (1, 60));
+        check(&cache, 0);
+    });
+    ends(|| {
+        let (evicted, listened) = (AtomicBool::new(false), Arc::new(OnceLock::new()));
+        let handle: Arc<OnceLock<Cache<u64, u64>>> = Arc::clone(&listened);
+        let cache = weighed(100)
+            .on_removal(move |_, _, _| {
+                if !evicted.swap(true, Ordering::SeqCst) {
+                    let cache = handle.get().expect("the cache is there");
+                    cache.insert(200, 60);
+                }
+            })
+            .build()
+            .expect("valid settings");
+        assert!(listened.set(cache.clone()).is_ok());
+        for key in 0..100 {
+            cache.insert(key, 1);
+        }
+        cache.insert(100, 100);
+        assert_eq!(keys(&cache), [200]);
+        check(&cache, 0);
+    });
+}
+
+#[test]
+fn a_value_is_stored_whatever_the_destructors_of_those_that_make_way() {
+    let cache = full_of_acting(|_| panic!("the destructor"));
+    let heavy = || async { Ok::<_, ()>(Acting::idle(100)) };
+    let outcome = block_on(cache.try_get_or_compute(100, heavy));
+    assert!(outcome.is_ok(), "{:?}", outcome.err());
+    assert_eq!((cache.contains_key(&100), cache.weight()), (true, 100));
+    check(&cache, 0);
 }
