@@ -4,6 +4,7 @@ use hashbrown::Equivalent;
 
 use crate::clock::{Reading, Tick};
 use crate::listener::RemovalCause;
+use crate::sync::MutexGuard;
 
 use super::arrivals::Token;
 use super::bound::Place;
@@ -18,14 +19,27 @@ pub(super) struct Room<'a> {
     place: Option<Place<'a>>,
     load: Option<&'a Load>,
     weight: u64,
+    /// What was needed when it lacked.
+    need: Need,
+    /// Held by one of those who lack room, which keeps what it has until it has enough.
+    turn: Option<MutexGuard<'a, ()>>,
 }
 
 /// What is needed of a room.
 #[derive(Clone, Copy)]
 struct Need {
-    /// The entry whose value is to be replaced: it has a place, and is not to be evicted.
-    present: Option<Token>,
+    /// The entry whose value is to be replaced: it is not to be evicted.
+    spared: Option<Token>,
+    /// Not where a value is to be replaced.
+    takes_place: bool,
     weight: u64,
+}
+
+impl Need {
+    /// In another shard than where it lacked.
+    fn elsewhere(self) -> Self {
+        Self { spared: None, ..self }
+    }
 }
 
 impl Room<'_> {
@@ -36,8 +50,14 @@ impl Room<'_> {
         }
     }
 
+    /// Holds nothing any more.
+    fn give_back(&mut self) {
+        self.release();
+        (self.place, self.weight) = (None, 0);
+    }
+
     fn is_enough(&self, need: Need) -> bool {
-        self.weight >= need.weight && (self.place.is_some() || need.present.is_some())
+        self.weight >= need.weight && (self.place.is_some() || !need.takes_place)
     }
 }
 
@@ -54,7 +74,8 @@ impl<K, V, F> Store<K, V, F> {
     /// Nothing so far.
     #[inline]
     pub(super) fn room(&self) -> Room<'_> {
-        Room { place: None, load: self.load.as_ref(), weight: 0 }
+        let need = Need { spared: None, takes_place: true, weight: 0 };
+        Room { place: None, load: self.load.as_ref(), weight: 0, need, turn: None }
     }
 
     /// Gives back what `count` entries took that were removed from a shard, under its lock.
@@ -157,7 +178,6 @@ impl<K, V, F> Store<K, V, F> {
         &'a self,
         lack: Lack,
         hash: KeyHash,
-        weight: u64,
         room: &mut Room<'a>,
         removed: &mut Leftovers<K, V>,
     ) {
@@ -165,7 +185,7 @@ impl<K, V, F> Store<K, V, F> {
             // What was evicted goes when the room was used: its destructors and the listener may write to
             // this cache, and would wait for ever for what is held here.
             Lack::Here => {}
-            Lack::Elsewhere => self.room_elsewhere(hash, weight, room, removed),
+            Lack::Elsewhere => self.room_elsewhere(hash, room, removed),
         }
     }
 
@@ -173,17 +193,26 @@ impl<K, V, F> Store<K, V, F> {
     fn room_elsewhere<'a>(
         &'a self,
         hash: KeyHash,
-        weight: u64,
         room: &mut Room<'a>,
         removed: &mut Leftovers<K, V>,
     ) {
+        if let Some(load) = &self.load
+            && room.turn.is_none()
+        {
+            room.turn = load.try_turn();
+            if room.turn.is_none() {
+                // What is held here may be just what another lacks, who keeps what it has.
+                room.give_back();
+                room.turn = Some(load.turn());
+            }
+        }
         let (later, earlier) = (self.index(hash) + 1..self.shards.len(), 0..self.index(hash));
         for index in later.chain(earlier) {
             let mut shard = self.shards[index].0.write();
             let now = self.clock.exact_reading();
             let has_room = match &self.load {
                 Some(load) => {
-                    let need = Need { present: None, weight };
+                    let need = room.need.elsewhere();
                     self.gather(load, &mut shard, need, &now, room, removed).is_ok()
                 }
                 None => self.take_place(&mut shard, &now, room, removed),
@@ -192,9 +221,8 @@ impl<K, V, F> Store<K, V, F> {
                 return;
             }
         }
-        // All is in the hands of other threads, between one shard and another. What is held here may be
-        // just what another lacks.
-        *room = self.room();
+        // All is in the hands of other threads, between one shard and another, or in the shard that is to
+        // be looked at next.
         std::thread::yield_now();
     }
 
@@ -241,8 +269,10 @@ impl<K, V, F> Store<K, V, F> {
             return shard.pass_by(item, removed);
         }
         let held = present.map_or(0, |token| shard.notes.weights.of(token));
-        let need = Need { present, weight: stamp.weight.saturating_sub(held) };
+        let (takes_place, weight) = (present.is_none(), stamp.weight.saturating_sub(held));
+        let need = Need { spared: present, takes_place, weight };
         if let Err(lack) = self.gather(load, shard, need, now, room, removed) {
+            room.need = need;
             return Put::Lacking(lack);
         }
         let put = shard.put(item, stamp, now, || room.place.take(), removed);
@@ -262,7 +292,7 @@ impl<K, V, F> Store<K, V, F> {
         removed: &mut Leftovers<K, V>,
     ) -> Result<(), Lack> {
         for _ in 0..BATCH {
-            if room.place.is_none() && need.present.is_none() {
+            if room.place.is_none() && need.takes_place {
                 room.place = self.bound.reserve();
             }
             let lack = need.weight.saturating_sub(room.weight);
@@ -273,7 +303,7 @@ impl<K, V, F> Store<K, V, F> {
                 return Ok(());
             }
             let is_removed = shard.expire_any(now.tick(), removed)
-                || shard.evict_beside(need.present, now, removed);
+                || shard.evict_beside(need.spared, now, removed);
             if !is_removed {
                 return Err(Lack::Elsewhere);
             }

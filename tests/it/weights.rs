@@ -344,3 +344,47 @@ fn a_value_is_stored_whatever_the_destructors_of_those_that_make_way() {
     assert_eq!((cache.contains_key(&100), cache.weight()), (true, 100));
     check(&cache, 0);
 }
+
+#[test]
+fn a_value_that_grows_takes_no_more_room_than_it_grows_by() {
+    const MAX_WEIGHT: u64 = 1_000_000;
+    let cache = weighed(MAX_WEIGHT).build().expect("valid settings");
+    cache.insert(u64::MAX, 500_000);
+    for key in 0..500 {
+        cache.insert(key, 1_000);
+    }
+    // First those of its own shard make way, then those of others.
+    for weight in (501_000..=MAX_WEIGHT).step_by(1_000) {
+        cache.insert(u64::MAX, weight);
+        assert_eq!((cache.weight(), cache.peek(&u64::MAX)), (MAX_WEIGHT, Some(weight)));
+    }
+    check(&cache, 0);
+}
+
+/// However many light values others store, whoever needs all the room gets it.
+#[test]
+fn a_heavy_value_gets_its_room_while_others_are_stored() {
+    const MAX_WEIGHT: u64 = 100_000;
+    ends(|| {
+        let cache = weighed(MAX_WEIGHT).build().expect("valid settings");
+        let is_over = AtomicBool::new(false);
+        thread::scope(|scope| {
+            for thread in 1..4 {
+                let (cache, is_over) = (&cache, &is_over);
+                scope.spawn(move || {
+                    for key in 0_u64.. {
+                        cache.insert(key << 2 | thread, 1);
+                        if is_over.load(Ordering::SeqCst) {
+                            return;
+                        }
+                    }
+                });
+            }
+            for _ in 0..5 {
+                cache.insert(0, MAX_WEIGHT);
+            }
+            is_over.store(true, Ordering::SeqCst);
+        });
+        check(&cache, 0);
+    });
+}
