@@ -213,7 +213,10 @@ impl<K, V, F> Store<K, V, F> {
             let has_room = match &self.load {
                 Some(load) => {
                     let need = room.need.elsewhere();
-                    self.gather(load, &mut shard, need, &now, room, removed).is_ok()
+                    let is_enough =
+                        self.gather(load, &mut shard, need, &now, room, removed).is_ok();
+                    self.let_go_of_uncounted(room);
+                    is_enough
                 }
                 None => self.take_place(&mut shard, &now, room, removed),
             };
@@ -224,6 +227,14 @@ impl<K, V, F> Store<K, V, F> {
         // All is in the hands of other threads, between one shard and another, or in the shard that is to
         // be looked at next.
         std::thread::yield_now();
+    }
+
+    /// Lets go of a place that is not counted, under a shard's lock: when the lock is free, a bound may
+    /// begin, which counts places.
+    fn let_go_of_uncounted(&self, room: &mut Room<'_>) {
+        if self.bound.taken().is_none() {
+            room.place = None;
+        }
     }
 
     /// Takes the place of another entry; false if there is none.
@@ -273,6 +284,7 @@ impl<K, V, F> Store<K, V, F> {
         let need = Need { spared: present, takes_place, weight };
         if let Err(lack) = self.gather(load, shard, need, now, room, removed) {
             room.need = need;
+            self.let_go_of_uncounted(room);
             return Put::Lacking(lack);
         }
         let put = shard.put(item, stamp, now, || room.place.take(), removed);

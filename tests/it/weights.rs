@@ -388,3 +388,27 @@ fn a_heavy_value_gets_its_room_while_others_are_stored() {
         check(&cache, 0);
     });
 }
+
+#[test]
+fn a_bound_on_the_size_may_begin_while_room_is_made() {
+    for round in 0..100 {
+        let cache = weighed(4_000).build().expect("valid settings");
+        for key in 0..4_000 {
+            cache.insert(key, 1);
+        }
+        thread::scope(|scope| {
+            for thread in 1..3 {
+                let cache = &cache;
+                scope.spawn(move || {
+                    for key in 0..10 {
+                        cache.insert(10_000 * thread + key, 2_000 + key);
+                        (0..300).for_each(|key| drop(cache.insert(1_000 * thread + key, 5)));
+                    }
+                });
+            }
+            thread::sleep(Duration::from_micros(20 * round));
+            cache.set_max_size(3_000).expect("a valid bound");
+        });
+        check(&cache, 0);
+    }
+}
