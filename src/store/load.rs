@@ -15,7 +15,11 @@ pub(super) struct Load {
 impl Load {
     pub(super) fn new(max_weight: Option<u64>) -> Self {
         // A sum that is no number any more is a bound too.
-        Self { most: max_weight.unwrap_or(u64::MAX), taken: AtomicU64::new(0), turn: Mutex::new(()) }
+        Self {
+            most: max_weight.unwrap_or(u64::MAX),
+            taken: AtomicU64::new(0),
+            turn: Mutex::new(()),
+        }
     }
 
     /// Not for use under a shard's lock: shards are locked by who has the turn.

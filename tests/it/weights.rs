@@ -402,7 +402,9 @@ fn a_bound_on_the_size_may_begin_while_room_is_made() {
                 scope.spawn(move || {
                     for key in 0..10 {
                         cache.insert(10_000 * thread + key, 2_000 + key);
-                        (0..300).for_each(|key| drop(cache.insert(1_000 * thread + key, 5)));
+                        for key in 0..300 {
+                            cache.insert(1_000 * thread + key, 5);
+                        }
                     }
                 });
             }
