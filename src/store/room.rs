@@ -136,7 +136,9 @@ impl<K, V, F> Store<K, V, F> {
         K: Eq,
     {
         if self.is_weighed() {
-            return self.put_weighed(shard, item, stamp, now, room, removed);
+            let put = self.put_weighed(shard, item, stamp, now, room, removed);
+            self.let_go_of_uncounted(room);
+            return put;
         }
         self.put_plain(shard, item, stamp, now, room.place.take(), removed)
     }
@@ -284,7 +286,6 @@ impl<K, V, F> Store<K, V, F> {
         let need = Need { spared: present, takes_place, weight };
         if let Err(lack) = self.gather(load, shard, need, now, room, removed) {
             room.need = need;
-            self.let_go_of_uncounted(room);
             return Put::Lacking(lack);
         }
         let put = shard.put(item, stamp, now, || room.place.take(), removed);
