@@ -241,7 +241,7 @@ impl<K: Eq, V: Clone, F: Handle> Store<K, V, F> {
                 }
             };
             drop(shard);
-            self.make_room(lack, hash, weight, &mut room, removed);
+            self.make_room(lack, hash, &mut room, removed);
         }
     }
 

@@ -4,6 +4,7 @@ use hashbrown::Equivalent;
 
 use crate::clock::{Reading, Tick};
 use crate::listener::RemovalCause;
+use crate::sync::MutexGuard;
 
 use super::arrivals::Token;
 use super::bound::Place;
@@ -18,14 +19,27 @@ pub(super) struct Room<'a> {
     place: Option<Place<'a>>,
     load: Option<&'a Load>,
     weight: u64,
+    /// What was needed when it lacked.
+    need: Need,
+    /// Held by one of those who lack room, which keeps what it has until it has enough.
+    turn: Option<MutexGuard<'a, ()>>,
 }
 
 /// What is needed of a room.
 #[derive(Clone, Copy)]
 struct Need {
-    /// The entry whose value is to be replaced: it has a place, and is not to be evicted.
-    present: Option<Token>,
+    /// The entry whose value is to be replaced: it is not to be evicted.
+    spared: Option<Token>,
+    /// Not where a value is to be replaced.
+    takes_place: bool,
     weight: u64,
+}
+
+impl Need {
+    /// In another shard than where it lacked.
+    fn elsewhere(self) -> Self {
+        Self { spared: None, ..self }
+    }
 }
 
 impl Room<'_> {
@@ -36,8 +50,14 @@ impl Room<'_> {
         }
     }
 
+    /// Holds nothing any more.
+    fn give_back(&mut self) {
+        self.release();
+        (self.place, self.weight) = (None, 0);
+    }
+
     fn is_enough(&self, need: Need) -> bool {
-        self.weight >= need.weight && (self.place.is_some() || need.present.is_some())
+        self.weight >= need.weight && (self.place.is_some() || !need.takes_place)
     }
 }
 
@@ -54,7 +74,8 @@ impl<K, V, F> Store<K, V, F> {
     /// Nothing so far.
     #[inline]
     pub(super) fn room(&self) -> Room<'_> {
-        Room { place: None, load: self.load.as_ref(), weight: 0 }
+        let need = Need { spared: None, takes_place: true, weight: 0 };
+        Room { place: None, load: self.load.as_ref(), weight: 0, need, turn: None }
     }
 
     /// Gives back what `count` entries took that were removed from a shard, under its lock.
@@ -115,7 +136,9 @@ impl<K, V, F> Store<K, V, F> {
         K: Eq,
     {
         if self.is_weighed() {
-            return self.put_weighed(shard, item, stamp, now, room, removed);
+            let put = self.put_weighed(shard, item, stamp, now, room, removed);
+            self.let_go_of_uncounted(room);
+            return put;
         }
         self.put_plain(shard, item, stamp, now, room.place.take(), removed)
     }
@@ -157,14 +180,14 @@ impl<K, V, F> Store<K, V, F> {
         &'a self,
         lack: Lack,
         hash: KeyHash,
-        weight: u64,
         room: &mut Room<'a>,
         removed: &mut Leftovers<K, V>,
     ) {
         match lack {
-            // What was evicted so far goes first: all of it may be much.
-            Lack::Here => removed.clear(),
-            Lack::Elsewhere => self.room_elsewhere(hash, weight, room, removed),
+            // What was evicted goes when the room was used: its destructors and the listener may write to
+            // this cache, and would wait for ever for what is held here.
+            Lack::Here => {}
+            Lack::Elsewhere => self.room_elsewhere(hash, room, removed),
         }
     }
 
@@ -172,18 +195,30 @@ impl<K, V, F> Store<K, V, F> {
     fn room_elsewhere<'a>(
         &'a self,
         hash: KeyHash,
-        weight: u64,
         room: &mut Room<'a>,
         removed: &mut Leftovers<K, V>,
     ) {
+        if let Some(load) = &self.load
+            && room.turn.is_none()
+        {
+            room.turn = load.try_turn();
+            if room.turn.is_none() {
+                // What is held here may be just what another lacks, who keeps what it has.
+                room.give_back();
+                room.turn = Some(load.turn());
+            }
+        }
         let (later, earlier) = (self.index(hash) + 1..self.shards.len(), 0..self.index(hash));
         for index in later.chain(earlier) {
             let mut shard = self.shards[index].0.write();
             let now = self.clock.exact_reading();
             let has_room = match &self.load {
                 Some(load) => {
-                    let need = Need { present: None, weight };
-                    self.gather(load, &mut shard, need, &now, room, removed).is_ok()
+                    let need = room.need.elsewhere();
+                    let is_enough =
+                        self.gather(load, &mut shard, need, &now, room, removed).is_ok();
+                    self.let_go_of_uncounted(room);
+                    is_enough
                 }
                 None => self.take_place(&mut shard, &now, room, removed),
             };
@@ -191,10 +226,17 @@ impl<K, V, F> Store<K, V, F> {
                 return;
             }
         }
-        // All is in the hands of other threads, between one shard and another. What is held here may be
-        // just what another lacks.
-        *room = self.room();
+        // All is in the hands of other threads, between one shard and another, or in the shard that is to
+        // be looked at next.
         std::thread::yield_now();
+    }
+
+    /// Lets go of a place that is not counted, under a shard's lock: when the lock is free, a bound may
+    /// begin, which counts places.
+    fn let_go_of_uncounted(&self, room: &mut Room<'_>) {
+        if self.bound.taken().is_none() {
+            room.place = None;
+        }
     }
 
     /// Takes the place of another entry; false if there is none.
@@ -245,8 +287,10 @@ impl<K, V, F> Store<K, V, F> {
         }
         let present = shard.find(item.hash, item.key()).map(|entry| entry.token);
         let held = present.map_or(0, |token| shard.notes.weights.of(token));
-        let need = Need { present, weight: stamp.weight.saturating_sub(held) };
+        let (takes_place, weight) = (present.is_none(), stamp.weight.saturating_sub(held));
+        let need = Need { spared: present, takes_place, weight };
         if let Err(lack) = self.gather(load, shard, need, now, room, removed) {
+            room.need = need;
             return Put::Lacking(lack);
         }
         let put = shard.put(item, stamp, now, || room.place.take(), removed);
@@ -266,7 +310,7 @@ impl<K, V, F> Store<K, V, F> {
         removed: &mut Leftovers<K, V>,
     ) -> Result<(), Lack> {
         for _ in 0..BATCH {
-            if room.place.is_none() && need.present.is_none() {
+            if room.place.is_none() && need.takes_place {
                 room.place = self.bound.reserve();
             }
             let lack = need.weight.saturating_sub(room.weight);
@@ -277,7 +321,7 @@ impl<K, V, F> Store<K, V, F> {
                 return Ok(());
             }
             let is_removed = shard.expire_any(now.tick(), removed)
-                || shard.evict_beside(need.present, now, removed);
+                || shard.evict_beside(need.spared, now, removed);
             if !is_removed {
                 return Err(Lack::Elsewhere);
             }

@@ -97,6 +97,8 @@ impl Roster {
 
     /// The same, but not this one.
     pub(super) fn victim_beside(&mut self, spared: Token) -> Option<Token> {
+        // It is about to be used: by use, it is the last.
+        self.order.promote(spared);
         let victim = self.victim()?;
         if victim != spared {
             return Some(victim);

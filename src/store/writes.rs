@@ -101,7 +101,9 @@ impl<K: Eq, V, F> Store<K, V, F> {
                 Put::Lacking(lack) => lack,
             };
             drop(shard);
-            self.make_room(lack, hash, weight, &mut room, removed);
+            // Not here: its destructor is the user's, and a room is held.
+            copied.into_iter().for_each(|copied| removed.value(copied));
+            self.make_room(lack, hash, &mut room, removed);
         }
     }
 
@@ -226,7 +228,7 @@ impl<K: Eq, V, F> Store<K, V, F> {
                 }
             };
             drop(shard);
-            self.make_room(lack, hash, weight, &mut room, removed);
+            self.make_room(lack, hash, &mut room, removed);
         }
     }
 

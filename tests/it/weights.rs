@@ -1,7 +1,8 @@
 //! Entries with weights: the bound on their sum, who makes way, and what is too heavy.
 
-use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::{Arc, OnceLock, mpsc};
 use std::thread;
 use std::time::Duration;
 
@@ -277,4 +278,176 @@ fn the_bounds_hold_at_every_moment() {
         assert!(looks.load(Ordering::SeqCst) > 0);
         check(&cache, 0);
     }
+}
+
+/// A value that weighs something, and does something when it is dropped.
+#[derive(Clone)]
+struct Acting {
+    weight: u64,
+    act: Option<Arc<dyn Fn() + Send + Sync>>,
+}
+
+impl Acting {
+    fn idle(weight: u64) -> Self {
+        Self { weight, act: None }
+    }
+}
+
+impl Drop for Acting {
+    fn drop(&mut self) {
+        self.act.iter().for_each(|act| act());
+    }
+}
+
+/// A cache that is full of a hundred values, one of which acts once when it is first dropped.
+fn full_of_acting(act: impl Fn(&Cache<u64, Acting>) + Send + Sync + 'static) -> Cache<u64, Acting> {
+    let builder = Cache::builder().max_weight(100).weigher(|_: &u64, value: &Acting| value.weight);
+    let cache = builder.build().expect("valid settings");
+    let (handle, has_acted) = (cache.clone(), AtomicBool::new(false));
+    let act = move || {
+        if !has_acted.swap(true, Ordering::SeqCst) {
+            act(&handle);
+        }
+    };
+    cache.insert(0, Acting { weight: 1, act: Some(Arc::new(act)) });
+    for key in 1..100 {
+        cache.insert(key, Acting::idle(1));
+    }
+    cache
+}
+
+/// Runs what would never end if threads waited for each other, or one for itself.
+fn ends(run: impl FnOnce() + Send + 'static) {
+    let (done, ended) = mpsc::channel();
+    let thread = thread::spawn(move || {
+        run();
+        let _ = done.send(());
+    });
+    match ended.recv_timeout(Duration::from_secs(30)) {
+        Err(mpsc::RecvTimeoutError::Timeout) => panic!("it does not end"),
+        _ => thread.join().unwrap_or_else(|panic| resume_unwind(panic)),
+    }
+}
+
+#[test]
+fn destructors_and_listeners_may_ask_for_room() {
+    ends(|| {
+        let cache = full_of_acting(|cache| drop(cache.insert(200, Acting::idle(60))));
+        cache.insert(100, Acting::idle(100));
+        assert_eq!((cache.len(), cache.weight()), (1, 60));
+        check(&cache, 0);
+    });
+    ends(|| {
+        let (evicted, listened) = (AtomicBool::new(false), Arc::new(OnceLock::new()));
+        let handle: Arc<OnceLock<Cache<u64, u64>>> = Arc::clone(&listened);
+        let cache = weighed(100)
+            .on_removal(move |_, _, _| {
+                if !evicted.swap(true, Ordering::SeqCst) {
+                    let cache = handle.get().expect("the cache is there");
+                    cache.insert(200, 60);
+                }
+            })
+            .build()
+            .expect("valid settings");
+        assert!(listened.set(cache.clone()).is_ok());
+        for key in 0..100 {
+            cache.insert(key, 1);
+        }
+        cache.insert(100, 100);
+        assert_eq!(keys(&cache), [200]);
+        check(&cache, 0);
+    });
+}
+
+#[test]
+fn a_value_is_stored_whatever_the_destructors_of_those_that_make_way() {
+    let cache = full_of_acting(|_| panic!("the destructor"));
+    let heavy = || async { Ok::<_, ()>(Acting::idle(100)) };
+    let outcome = block_on(cache.try_get_or_compute(100, heavy));
+    assert!(outcome.is_ok(), "{:?}", outcome.err());
+    assert_eq!((cache.contains_key(&100), cache.weight()), (true, 100));
+    check(&cache, 0);
+}
+
+#[test]
+fn a_value_that_grows_takes_no_more_room_than_it_grows_by() {
+    const MAX_WEIGHT: u64 = 1_000_000;
+    let cache = weighed(MAX_WEIGHT).build().expect("valid settings");
+    cache.insert(u64::MAX, 500_000);
+    for key in 0..500 {
+        cache.insert(key, 1_000);
+    }
+    // First those of its own shard make way, then those of others.
+    for weight in (501_000..=MAX_WEIGHT).step_by(1_000) {
+        cache.insert(u64::MAX, weight);
+        assert_eq!((cache.weight(), cache.peek(&u64::MAX)), (MAX_WEIGHT, Some(weight)));
+    }
+    check(&cache, 0);
+}
+
+/// However many light values others store, whoever needs all the room gets it.
+#[test]
+fn a_heavy_value_gets_its_room_while_others_are_stored() {
+    const MAX_WEIGHT: u64 = 100_000;
+    ends(|| {
+        let cache = weighed(MAX_WEIGHT).build().expect("valid settings");
+        let is_over = AtomicBool::new(false);
+        thread::scope(|scope| {
+            for thread in 1..4 {
+                let (cache, is_over) = (&cache, &is_over);
+                scope.spawn(move || {
+                    for key in 0_u64.. {
+                        cache.insert(key << 2 | thread, 1);
+                        if is_over.load(Ordering::SeqCst) {
+                            return;
+                        }
+                    }
+                });
+            }
+            for _ in 0..5 {
+                cache.insert(0, MAX_WEIGHT);
+            }
+            is_over.store(true, Ordering::SeqCst);
+        });
+        check(&cache, 0);
+    });
+}
+
+#[test]
+fn a_bound_on_the_size_may_begin_while_room_is_made() {
+    for round in 0..100 {
+        let cache = weighed(4_000).build().expect("valid settings");
+        for key in 0..4_000 {
+            cache.insert(key, 1);
+        }
+        thread::scope(|scope| {
+            for thread in 1..3 {
+                let cache = &cache;
+                scope.spawn(move || {
+                    for key in 0..10 {
+                        cache.insert(10_000 * thread + key, 2_000 + key);
+                        for key in 0..300 {
+                            cache.insert(1_000 * thread + key, 5);
+                        }
+                    }
+                });
+            }
+            thread::sleep(Duration::from_micros(20 * round));
+            cache.set_max_size(3_000).expect("a valid bound");
+        });
+        check(&cache, 0);
+    }
+}
+
+#[test]
+fn who_was_used_least_recently_makes_way_for_a_heavier_value_of_another() {
+    let cache = weighed(10).policy(Policy::Lru).build().expect("valid settings");
+    for key in 1..4 {
+        cache.insert(key, 3);
+    }
+    cache.get(&1);
+    // Of these, 2 is the next to go, but it is 2 that is written.
+    assert_eq!(cache.insert(2, 5), Some(3));
+    assert_eq!(keys(&cache), [1, 2]);
+    check(&cache, 0);
 }

@@ -87,6 +87,8 @@ impl Sketch {
     /// Halves all counts when it is time, as far as anyone can see; to be called with each newcomer.
     #[inline]
     pub(super) fn age(&mut self, entries: usize) {
+        // Where most entries have left, there are more blocks than entries.
+        let entries = entries.max(self.blocks.len());
         if *self.uses.get_mut() as usize >= entries.saturating_mul(USES_AN_ENTRY) {
             self.sweep(usize::MAX);
             self.halved = 0;
@@ -113,4 +115,24 @@ impl Sketch {
 fn counter(digest: Digest, row: u32) -> (usize, u32) {
     let bits = digest.stirred() >> (row * 5 + 7);
     ((row * 2 + (bits & 1)) as usize, (bits >> 1 & 15) * 4)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Digest, Sketch};
+
+    #[test]
+    fn where_few_entries_are_left_counts_are_seldom_halved() {
+        let mut sketch = Sketch::new();
+        sketch.fit(100_000);
+        let blocks = sketch.blocks.len();
+        for use_ in 1..blocks * 10 {
+            sketch.add(Digest::from_number(u32::try_from(use_).expect("they are few")));
+            sketch.age(1);
+            assert_eq!(sketch.halved, blocks, "after {use_} uses");
+        }
+        sketch.add(Digest::from_number(0));
+        sketch.age(1);
+        assert!(sketch.halved < blocks);
+    }
 }

@@ -91,7 +91,7 @@ impl TinyLfu {
         self.segments.enter(token, Share(self.climber.share), marks, &seen);
         self.sketch.add(digest);
         self.sketch.age(self.segments.len());
-        self.misses += u32::from(digest.is_one_in(self.rarity));
+        self.misses = self.misses.saturating_add(digest.is_one_in(self.rarity).into());
     }
 
     pub(super) fn leave(&mut self, token: Token, marks: &Marks) {
@@ -129,5 +129,21 @@ impl TinyLfu {
     #[cfg(any(test, feature = "test-util"))]
     pub(super) fn iter(&self) -> impl Iterator<Item = Token> {
         self.segments.iter()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Arrivals, Digest, Marks, TinyLfu};
+
+    #[test]
+    fn where_nobody_has_to_go_misses_are_counted_as_far_as_numbers_go() {
+        let (mut arrivals, mut marks) = (Arrivals::new(), Marks::new());
+        let mut tiny_lfu = TinyLfu::new();
+        tiny_lfu.misses = u32::MAX;
+        let token = arrivals.push(Digest::default());
+        marks.enter(token);
+        tiny_lfu.enter(token, Digest::default(), &arrivals, &marks);
+        assert_eq!(tiny_lfu.misses, u32::MAX);
     }
 }
