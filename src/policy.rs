@@ -3,8 +3,9 @@
 /// Which entry of a full cache makes way for a new one; set by
 /// [`CacheBuilder::policy`](crate::CacheBuilder::policy).
 ///
-/// A hit never waits for another hit, except with [`Lru`](Self::Lru). Up to 2,047 entries a cache is one
-/// shard, and the policy sees all of it; above, each shard keeps its own order.
+/// A hit never waits for another hit, except with [`Lru`](Self::Lru). A cache with a bound of up to 2,047
+/// entries (or up to 2,047 in weight) is one shard, and the policy sees all of it; above, each shard keeps its
+/// own order, and a newcomer takes the room of others in its shard, as long as there are any.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum Policy {

@@ -103,7 +103,9 @@ impl Roster {
         if victim != spared {
             return Some(victim);
         }
-        self.order.next_victim(spared, &self.arrivals)
+        // Who came first of the others: it is rare that one which has just been written is to go.
+        let first = self.arrivals.first().filter(|first| *first != spared);
+        first.or_else(|| self.arrivals.after(spared))
     }
 
     /// Notes a use, under the lock for reading.

@@ -102,7 +102,9 @@ impl<K: Eq, V, F> Store<K, V, F> {
             };
             drop(shard);
             // Not here: its destructor is the user's, and a room is held.
-            copied.into_iter().for_each(|copied| removed.value(copied));
+            if let Some(copied) = copied {
+                removed.value(copied);
+            }
             self.make_room(lack, hash, &mut room, removed);
         }
     }

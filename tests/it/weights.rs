@@ -438,16 +438,3 @@ fn a_bound_on_the_size_may_begin_while_room_is_made() {
         check(&cache, 0);
     }
 }
-
-#[test]
-fn who_was_used_least_recently_makes_way_for_a_heavier_value_of_another() {
-    let cache = weighed(10).policy(Policy::Lru).build().expect("valid settings");
-    for key in 1..4 {
-        cache.insert(key, 3);
-    }
-    cache.get(&1);
-    // Of these, 2 is the next to go, but it is 2 that is written.
-    assert_eq!(cache.insert(2, 5), Some(3));
-    assert_eq!(keys(&cache), [1, 2]);
-    check(&cache, 0);
-}

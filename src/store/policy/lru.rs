@@ -36,11 +36,6 @@ impl Lru {
         self.queue.first(BY_USE)
     }
 
-    /// Who is to go after this one.
-    pub(super) fn after(&self, token: Token) -> Option<Token> {
-        self.queue.after(token)
-    }
-
     #[cfg(any(test, feature = "test-util"))]
     pub(super) fn iter(&self) -> impl Iterator<Item = Token> {
         self.queue.iter(BY_USE)

@@ -146,15 +146,6 @@ impl Order {
         }
     }
 
-    /// Who is to be evicted in place of this one, which was chosen.
-    pub(super) fn next_victim(&self, spared: Token, arrivals: &Arrivals) -> Option<Token> {
-        if let Self::Lru(lru) = self {
-            return lru.after(spared);
-        }
-        // Who came first of the others: it is rare that one which has just been written is to go.
-        arrivals.first().filter(|first| *first != spared).or_else(|| arrivals.after(spared))
-    }
-
     /// As new.
     pub(super) fn renewed(&self) -> Self {
         Self::new(self.policy())
