@@ -2,7 +2,7 @@
 //!
 //! A shard never locks, waits or reads a clock. What it removes goes to the caller's leftovers.
 
-use std::mem::{self, needs_drop};
+use std::mem;
 
 use hashbrown::hash_table::Entry as TableEntry;
 use hashbrown::{Equivalent, HashTable};
@@ -10,8 +10,6 @@ use hashbrown::{Equivalent, HashTable};
 use crate::clock::{Reading, Tick};
 use crate::expiry::Ttl;
 use crate::listener::RemovalCause;
-use crate::panic::Postponed;
-use crate::policy::Policy;
 use crate::stats::Stats;
 
 use super::Plan;
@@ -20,19 +18,12 @@ use super::bound::Place;
 use super::digest::{Digest, KeyHash};
 use super::entry::{Entry, Item, Removed, Stamp, Version};
 use super::flights::Flights;
-use super::leftovers::{Leftovers, drop_entries};
+use super::leftovers::Leftovers;
 use super::notes::Notes;
-use super::roster::{Examined, Roster};
+use super::roster::Roster;
 
-/// How many entries that may be due an insert looks at for one that has expired, before it evicts.
-const ROOM_BUDGET: usize = 32;
-/// How many entries that may be due each write looks at, so that a cache without a runtime stays
-/// clean.
-const WRITE_BUDGET: usize = 4;
-/// A table is made smaller when it holds fewer than one entry for this many places,
-const SPARSE: usize = 8;
-/// and when that moves no more entries than this.
-const SHRINK_LIMIT: usize = 1024;
+/// A table with no more entries than this is not worth renewing, nor too dear to be made smaller.
+pub(super) const SHRINK_LIMIT: usize = 1024;
 
 /// A table with entries in up to this many of 16 places is kept as large as it is.
 const FULL_SIXTEENTHS: usize = 13;
@@ -71,55 +62,17 @@ impl<V> Put<V> {
 /// The table comes first, next to the lock: a hit reads nothing else of it.
 #[repr(C)]
 pub(super) struct Shard<K, V, F> {
-    table: HashTable<Entry<K, V>>,
-    roster: Roster,
+    pub(super) table: HashTable<Entry<K, V>>,
+    pub(super) roster: Roster,
     pub(super) flights: Flights<K, F>,
     pub(super) notes: Notes,
     /// How long entries are kept past their deadlines; in nanoseconds.
-    grace: u64,
+    pub(super) grace: u64,
     last_version: Version,
     /// Room that was asked for when the cache was built, and is kept.
-    initial_capacity: usize,
+    pub(super) initial_capacity: usize,
     /// What happens under the lock is counted here.
     pub(super) stats: Stats,
-}
-
-/// What a look at entries that may be due came to.
-pub(super) struct Swept {
-    pub(super) examined: usize,
-    pub(super) expired: usize,
-}
-
-/// Storage that is no longer used. Freeing it can take long, and runs destructors: not under the
-/// lock.
-pub(super) struct Spent<K, V, F> {
-    table: HashTable<Entry<K, V>>,
-    #[expect(dead_code, reason = "held to be dropped")]
-    roster: Roster,
-    #[expect(dead_code, reason = "held to be dropped")]
-    notes: Notes,
-    flights: Flights<K, F>,
-}
-
-impl<K, V, F> Spent<K, V, F> {
-    #[inline]
-    pub(super) fn len(&self) -> usize {
-        self.table.len()
-    }
-
-    /// The entries, to be told of.
-    pub(super) fn take_table(&mut self) -> HashTable<Entry<K, V>> {
-        mem::take(&mut self.table)
-    }
-
-    /// Drops every key, value and failure, also when some of them panic.
-    pub(super) fn drop_contents(&mut self, postponed: &mut Postponed) {
-        self.flights.drop_contents(postponed);
-        if needs_drop::<K>() || needs_drop::<V>() {
-            let entries = self.take_table().into_iter();
-            drop_entries(entries.map(|entry| (entry.key, entry.value)), postponed);
-        }
-    }
 }
 
 impl<K, V, F> Shard<K, V, F> {
@@ -406,7 +359,7 @@ impl<K, V, F> Shard<K, V, F> {
     }
 
     /// Moves all entries to a table with this capacity. Returns the old one, empty.
-    fn rebuild_table(&mut self, capacity: usize) -> HashTable<Entry<K, V>> {
+    pub(super) fn rebuild_table(&mut self, capacity: usize) -> HashTable<Entry<K, V>> {
         let mut table = HashTable::with_capacity(capacity);
         let roster = &self.roster;
         let rehash = |entry: &Entry<K, V>| roster.digest(entry.token).spread();
@@ -451,149 +404,6 @@ impl<K, V, F> Shard<K, V, F> {
         Some(entry)
     }
 
-    /// Removes what stands under the key if its time is over.
-    #[inline]
-    pub(super) fn remove_expired<Q: Equivalent<K> + ?Sized>(
-        &mut self,
-        hash: KeyHash,
-        key: &Q,
-        now: &Reading<'_>,
-        removed: &mut Leftovers<K, V>,
-    ) -> bool {
-        let found = self.find(hash, key).filter(|entry| self.is_over(entry, now));
-        let Some(token) = found.map(|entry| entry.token) else { return false };
-        self.expire(token, removed);
-        true
-    }
-
-    /// Removes an entry whose time is over, if one is soon found.
-    #[inline]
-    pub(super) fn expire_any(&mut self, now: Tick, removed: &mut Leftovers<K, V>) -> bool {
-        self.roster.has_due(now) && self.expire_first(now, removed)
-    }
-
-    #[cold]
-    fn expire_first(&mut self, now: Tick, removed: &mut Leftovers<K, V>) -> bool {
-        self.advance(now);
-        let looks = std::iter::from_fn(|| self.expire_one(now, removed));
-        looks.take(ROOM_BUDGET).any(|expired| expired)
-    }
-
-    /// Evicts an entry; false if there is none.
-    pub(super) fn evict_any(&mut self, now: &Reading<'_>, removed: &mut Leftovers<K, V>) -> bool {
-        let victim = self.roster.victim();
-        victim.map(|victim| self.evict(victim, now, removed)).is_some()
-    }
-
-    /// Evicts an entry, but not this one; false if there is no other.
-    pub(super) fn evict_beside(
-        &mut self,
-        spared: Option<Token>,
-        now: &Reading<'_>,
-        removed: &mut Leftovers<K, V>,
-    ) -> bool {
-        let victim = match spared {
-            None => self.roster.victim(),
-            Some(spared) => self.roster.victim_beside(spared),
-        };
-        victim.map(|victim| self.evict(victim, now, removed)).is_some()
-    }
-
-    #[inline]
-    fn evict(&mut self, victim: Token, now: &Reading<'_>, removed: &mut Leftovers<K, V>) {
-        let entry = self.take(victim);
-        let has_expired = now.has_passed(entry.deadline.after_nanos(self.grace));
-        let cause = if has_expired { RemovalCause::Expired } else { RemovalCause::Evicted };
-        removed.entry(entry.key, entry.value, cause);
-        self.stats.evictions += u64::from(!has_expired);
-        self.stats.expirations += u64::from(has_expired);
-    }
-
-    /// The share of cleaning that each write does. Returns how many entries it removed.
-    #[inline]
-    pub(super) fn tidy(&mut self, now: Tick, removed: &mut Leftovers<K, V>) -> usize {
-        let is_tidy = self.roster.is_tidy(now) && now < self.flights.next_alarm();
-        if is_tidy { 0 } else { self.tidy_up(now, removed) }
-    }
-
-    #[cold]
-    fn tidy_up(&mut self, now: Tick, removed: &mut Leftovers<K, V>) -> usize {
-        self.roster.advance_over_past(now);
-        self.expire_due(now, WRITE_BUDGET, removed).expired
-    }
-
-    /// Begins a sweep: stages what may be due by `now`.
-    pub(super) fn advance(&mut self, now: Tick) {
-        self.roster.advance(now);
-    }
-
-    /// Looks at up to `budget` entries that may be due and removes those whose time is over. When it
-    /// examines fewer, the sweep is at its end.
-    pub(super) fn expire_due(
-        &mut self,
-        now: Tick,
-        budget: usize,
-        removed: &mut Leftovers<K, V>,
-    ) -> Swept {
-        let mut swept = Swept { examined: self.flights.forget(now, budget, removed), expired: 0 };
-        while swept.examined < budget {
-            let Some(expired) = self.expire_one(now, removed) else { break };
-            swept.examined += 1;
-            swept.expired += usize::from(expired);
-        }
-        swept
-    }
-
-    /// Looks at one entry that may be due: was it? `None` if there is none left.
-    fn expire_one(&mut self, now: Tick, removed: &mut Leftovers<K, V>) -> Option<bool> {
-        let table = &self.table;
-        let look = |token, digest| find(table, token, digest).due(self.grace);
-        match self.roster.examine(now, look)? {
-            Examined::Alive => Some(false),
-            Examined::Over(token) => {
-                self.expire(token, removed);
-                Some(true)
-            }
-        }
-    }
-
-    pub(super) fn expire(&mut self, token: Token, removed: &mut Leftovers<K, V>) {
-        let entry = self.take(token);
-        removed.entry(entry.key, entry.value, RemovalCause::Expired);
-        self.stats.expirations += 1;
-    }
-
-    /// Storage to be freed, after entries were removed: all of it if none is left.
-    pub(super) fn shrink(&mut self) -> Option<Spent<K, V, F>> {
-        let (len, capacity) = (self.table.len(), self.table.capacity());
-        if capacity <= self.initial_capacity.max(SHRINK_LIMIT) || len > capacity / SPARSE {
-            return None;
-        }
-        if len == 0 && self.initial_capacity == 0 {
-            return Some(self.take_entries());
-        }
-        if len > SHRINK_LIMIT {
-            return None;
-        }
-        let table = self.rebuild_table(self.initial_capacity.max(len * 2));
-        let (roster, notes) = (Roster::new(Policy::Fifo), Notes::NONE);
-        Some(Spent { table, roster, notes, flights: Flights::new(false) })
-    }
-
-    /// Takes everything out, flights included.
-    pub(super) fn clear(&mut self) -> Spent<K, V, F> {
-        Spent { flights: self.flights.take(), ..self.take_entries() }
-    }
-
-    fn take_entries(&mut self) -> Spent<K, V, F> {
-        Spent {
-            table: mem::take(&mut self.table),
-            roster: self.roster.take(),
-            notes: self.notes.take(),
-            flights: Flights::new(false),
-        }
-    }
-
     /// The entry of a token, found by its digest.
     pub(super) fn entry(&self, token: Token) -> &Entry<K, V> {
         find(&self.table, token, self.roster.digest(token))
@@ -601,7 +411,7 @@ impl<K, V, F> Shard<K, V, F> {
 
     /// Takes the entry of a token out of everything.
     #[inline]
-    fn take(&mut self, token: Token) -> Removed<K, V> {
+    pub(super) fn take(&mut self, token: Token) -> Removed<K, V> {
         let digest = self.roster.digest(token);
         let found = self.table.find_entry(digest.spread(), |entry| entry.token == token).ok();
         let (entry, _) = found.expect("a token has an entry in the table").remove();
@@ -621,42 +431,13 @@ fn kept<K, V>(old: V, was_fresh: bool, removed: &mut Leftovers<K, V>) -> Old<V> 
     Old(None)
 }
 
-fn find<K, V>(table: &HashTable<Entry<K, V>>, token: Token, digest: Digest) -> &Entry<K, V> {
+pub(super) fn find<K, V>(
+    table: &HashTable<Entry<K, V>>,
+    token: Token,
+    digest: Digest,
+) -> &Entry<K, V> {
     let entry = table.find(digest.spread(), |entry| entry.token == token);
     entry.expect("a token has an entry in the table")
-}
-
-/// Copies of entries: keys, and in the same order values with their deadlines and versions.
-pub(crate) struct Copies<K, V> {
-    pub(crate) keys: Vec<K>,
-    pub(crate) values: Vec<(V, Tick, Version)>,
-}
-
-impl<K, V> Default for Copies<K, V> {
-    fn default() -> Self {
-        Self { keys: Vec::new(), values: Vec::new() }
-    }
-}
-
-/// Iteration, a few entries at a time.
-impl<K: Clone, V: Clone, F> Shard<K, V, F> {
-    /// Copies the entries at up to `budget` indices from `from` on. Returns where to go on.
-    pub(super) fn copy(
-        &self,
-        from: usize,
-        budget: usize,
-        copies: &mut Copies<K, V>,
-    ) -> Option<usize> {
-        let bound = self.roster.index_bound();
-        let end = bound.min(from.saturating_add(budget));
-        for token in (from..end).filter_map(|index| self.roster.at(index)) {
-            let entry = self.entry(token);
-            // One after the other: if the second panics, the first is dropped under no lock.
-            copies.keys.push(entry.key.clone());
-            copies.values.push((entry.value.clone(), entry.deadline(), entry.version()));
-        }
-        (end < bound).then_some(end)
-    }
 }
 
 #[cfg(any(test, feature = "test-util"))]

@@ -1,0 +1,83 @@
+//! Spent: storage of a shard that is no longer used.
+
+use std::mem::{self, needs_drop};
+
+use hashbrown::HashTable;
+
+use crate::panic::Postponed;
+use crate::policy::Policy;
+
+use super::entry::Entry;
+use super::flights::Flights;
+use super::leftovers::drop_entries;
+use super::notes::Notes;
+use super::roster::Roster;
+use super::shard::{SHRINK_LIMIT, Shard};
+
+/// A table is made smaller when it holds fewer than one entry for this many places.
+const SPARSE: usize = 8;
+
+/// Storage that is no longer used. Freeing it can take long, and runs destructors: not under the
+/// lock.
+pub(super) struct Spent<K, V, F> {
+    table: HashTable<Entry<K, V>>,
+    #[expect(dead_code, reason = "held to be dropped")]
+    roster: Roster,
+    #[expect(dead_code, reason = "held to be dropped")]
+    notes: Notes,
+    flights: Flights<K, F>,
+}
+
+impl<K, V, F> Spent<K, V, F> {
+    #[inline]
+    pub(super) fn len(&self) -> usize {
+        self.table.len()
+    }
+
+    /// The entries, to be told of.
+    pub(super) fn take_table(&mut self) -> HashTable<Entry<K, V>> {
+        mem::take(&mut self.table)
+    }
+
+    /// Drops every key, value and failure, also when some of them panic.
+    pub(super) fn drop_contents(&mut self, postponed: &mut Postponed) {
+        self.flights.drop_contents(postponed);
+        if needs_drop::<K>() || needs_drop::<V>() {
+            let entries = self.take_table().into_iter();
+            drop_entries(entries.map(|entry| (entry.key, entry.value)), postponed);
+        }
+    }
+}
+
+impl<K, V, F> Shard<K, V, F> {
+    /// Storage to be freed, after entries were removed: all of it if none is left.
+    pub(super) fn shrink(&mut self) -> Option<Spent<K, V, F>> {
+        let (len, capacity) = (self.table.len(), self.table.capacity());
+        if capacity <= self.initial_capacity.max(SHRINK_LIMIT) || len > capacity / SPARSE {
+            return None;
+        }
+        if len == 0 && self.initial_capacity == 0 {
+            return Some(self.take_entries());
+        }
+        if len > SHRINK_LIMIT {
+            return None;
+        }
+        let table = self.rebuild_table(self.initial_capacity.max(len * 2));
+        let (roster, notes) = (Roster::new(Policy::Fifo), Notes::NONE);
+        Some(Spent { table, roster, notes, flights: Flights::new(false) })
+    }
+
+    /// Takes everything out, flights included.
+    pub(super) fn clear(&mut self) -> Spent<K, V, F> {
+        Spent { flights: self.flights.take(), ..self.take_entries() }
+    }
+
+    fn take_entries(&mut self) -> Spent<K, V, F> {
+        Spent {
+            table: mem::take(&mut self.table),
+            roster: self.roster.take(),
+            notes: self.notes.take(),
+            flights: Flights::new(false),
+        }
+    }
+}
