@@ -55,6 +55,7 @@ mod operations;
 #[cfg(feature = "test-util")]
 mod panicking_code;
 mod permits;
+#[cfg(feature = "test-util")]
 mod policies;
 mod refreshes;
 #[cfg(feature = "test-util")]
@@ -77,4 +78,5 @@ mod sweeper;
 #[cfg(feature = "test-util")]
 mod timers;
 mod types;
+#[cfg(feature = "test-util")]
 mod weights;
