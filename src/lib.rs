@@ -114,7 +114,7 @@
 //! | [`Adaptive`](Policy::Adaptive) | what would hit least, by trial | 43.0 % | 181 | 1924 |
 //!
 //! Hit ratios: the mean over 20 recorded traces of databases, disks, web sites and others, each at several
-//! sizes (the best of eight other caches has 38.7 %, and no cache could have more than 49.8 %). Costs:
+//! sizes (the best of six other caches has 38.7 %, and no cache could have more than 49.8 %). Costs:
 //! instructions of one call, of which some ten are a nanosecond as long as nothing waits for memory. Take
 //! [`Adaptive`](Policy::Adaptive) where a miss costs microseconds or more, and [`Sieve`](Policy::Sieve) or
 //! [`S3Fifo`](Policy::S3Fifo) where it costs less. `cargo run --release -p replay -- tune FILE` in the
