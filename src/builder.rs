@@ -165,12 +165,12 @@ impl<K, V, S> CacheBuilder<K, V, S> {
 
     /// Sets the most entries; never exceeded, at no moment. The default is no bound.
     ///
-    /// A new entry in a full cache takes the place of one that has expired, or else of the one that
-    /// was stored first. (The search for an expired one is bounded: it can fail while dozens of
-    /// entries are at the end of a TTL that was prolonged.) A value whose own TTL is zero takes no
-    /// living entry's place. Up to 2,047 entries that order is exact; above, the cache is divided into
-    /// shards and the order holds in each of them. Entries that have expired and were not freed yet
-    /// count.
+    /// A new entry in a full cache takes the place of one that has expired, or else of one that the
+    /// [policy](Self::policy) chooses: by default the one that was stored first. (The search for an expired
+    /// one is bounded: it can fail while dozens of entries are at the end of a TTL that was prolonged.) A
+    /// value whose own TTL is zero takes no living entry's place. Up to 2,047 entries the order of the
+    /// policy is that of the whole cache; above, the cache is divided into shards and each has its own.
+    /// Entries that have expired and were not freed yet count.
     pub fn max_size(mut self, max_size: usize) -> Self {
         self.max_size = Some(max_size);
         self

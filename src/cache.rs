@@ -118,7 +118,8 @@ where
 
     /// Stores `value` and returns the fresh value it replaced.
     ///
-    /// Overwriting a fresh value keeps the entry's place in the order of eviction, and its key. A
+    /// Overwriting a fresh value keeps the entry's key and, with [`Policy::Fifo`](crate::Policy::Fifo), its
+    /// place in the order of eviction; with the other policies it is a use of the entry. A
     /// compute that is running for the key goes on for those who wait for it, but is not stored.
     #[inline]
     pub fn insert(&self, key: K, value: V) -> Option<V> {

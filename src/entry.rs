@@ -138,7 +138,8 @@ where
     ///
     /// Atomic: nobody writes between the value that `update` is given and the one that it returns. It runs
     /// under no lock, so if somebody writes all the same it is called again with what is there then. `None`
-    /// removes the entry. An entry that stays keeps its place in the order of eviction, and its key. A
+    /// removes the entry. An entry that stays keeps its key and, with
+    /// [`Policy::Fifo`](crate::Policy::Fifo), its place in the order of eviction. A
     /// compute that is running for the key goes on for those who wait for it, but is not stored.
     ///
     /// Counted neither as a hit nor as a miss. [`ttl_with`](Self::ttl_with) and

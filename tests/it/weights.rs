@@ -420,11 +420,13 @@ fn a_bound_on_the_size_may_begin_while_room_is_made() {
         for key in 0..4_000 {
             cache.insert(key, 1);
         }
+        let heavy = AtomicUsize::new(0);
         thread::scope(|scope| {
             for thread in 1..3 {
-                let cache = &cache;
+                let (cache, heavy) = (&cache, &heavy);
                 scope.spawn(move || {
                     for key in 0..10 {
+                        heavy.fetch_add(1, Ordering::SeqCst);
                         cache.insert(10_000 * thread + key, 2_000 + key);
                         for key in 0..300 {
                             cache.insert(1_000 * thread + key, 5);
@@ -432,7 +434,10 @@ fn a_bound_on_the_size_may_begin_while_room_is_made() {
                     }
                 });
             }
-            thread::sleep(Duration::from_micros(20 * round));
+            // Another one each time has just begun, and has much room to make.
+            while heavy.load(Ordering::SeqCst) <= round % 20 {
+                thread::yield_now();
+            }
             cache.set_max_size(3_000).expect("a valid bound");
         });
         check(&cache, 0);
