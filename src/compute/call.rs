@@ -15,11 +15,12 @@ use crate::key::Source;
 use crate::options::Options;
 use crate::reads::Read;
 use crate::store::{Begun, Failure, KeyHash, Leftovers, Look, Request, Store, Version, Wanted};
-use crate::sync::{Arc, Weak};
+use crate::sync::Arc;
 
 use super::error::ComputeError;
-use super::flight::{Ground, Launched, Leader, Outcome};
+use super::flight::{Ground, Outcome};
 use super::host::Host;
+use super::leader::{Launched, Leader};
 use super::make::Make;
 use super::waiter::{Awaited, FlightHandle, Terms, Waiter};
 
@@ -292,14 +293,14 @@ where
         read: Read,
         context: &mut Context<'_>,
     ) -> Entered<V> {
-        let Parts { store, host, .. } = self.parts;
+        let Parts { store, host, ground, .. } = self.parts;
         let background = host.open_background();
         let terms = host.terms(&self.options, store.clock());
         let is_detached = self.options.is_detached();
-        let (mut leader, mut removed) = (None, store.leftovers());
-        self.lead(hash, Wanted::Newer(version), terms, &mut leader, &mut removed);
-        match (leader, background) {
-            (Some(leader), Some(background)) => {
+        let (mut leader, mut removed) = (Leader::new(ground), store.leftovers());
+        let begun = self.lead(hash, Wanted::Newer(version), terms, &mut leader, &mut removed);
+        match (begun, background) {
+            (Begun::Leads, Some(background)) => {
                 let make = self.make.take().expect("a call leads once");
                 let make = erased(make, self.into_outcome, || Some(value.clone()));
                 let waiter = leader.share(make, terms);
@@ -307,7 +308,7 @@ where
                 waiter.drive();
                 background.spawn(waiter.driven());
             }
-            (mut leader @ Some(_), None) => {
+            (Begun::Leads, None) => {
                 if read == Read::Hit {
                     self.count(read);
                     self.stand_in = Some(StandIn::Found);
@@ -318,7 +319,7 @@ where
                 }
                 return self.launch(&mut leader, removed, terms, is_detached, context);
             }
-            (None, _) => {}
+            _ => {}
         }
         self.count(read);
         Entered::Found(value)
@@ -326,10 +327,10 @@ where
 
     #[inline(never)]
     fn begin(&mut self, hash: KeyHash, wanted: Wanted, context: &mut Context<'_>) -> Entered<V> {
-        let Parts { store, host, .. } = self.parts;
+        let Parts { store, host, ground, .. } = self.parts;
         let terms = host.terms(&self.options, store.clock());
         let is_detached = self.options.is_detached();
-        let (mut leader, mut removed) = (None, store.leftovers());
+        let (mut leader, mut removed) = (Leader::new(ground), store.leftovers());
         match self.lead(hash, wanted, terms, &mut leader, &mut removed) {
             Begun::Leads => {
                 self.count_miss();
@@ -360,7 +361,7 @@ where
         hash: KeyHash,
         wanted: Wanted,
         terms: Terms<'_>,
-        leader: &mut Option<Leader<V>>,
+        leader: &mut Leader<'_, V, G>,
         removed: &mut Leftovers<K, V>,
     ) -> Begun<K, V, Waiter<V>> {
         // Made owned before the lock is taken: that is the user's code.
@@ -369,12 +370,8 @@ where
             Key::Owned(key) | Key::Recomputed(key) => key,
             Key::Gone => unreachable!("a call looks before it begins"),
         };
-        let ground: Weak<dyn Ground<V>> = Arc::<G>::downgrade(self.parts.ground);
         let options = &mut self.options;
-        let lead = |ticket| {
-            let new = Leader::new(ticket, ground, options.take(), terms.allowance);
-            leader.insert(new).handle()
-        };
+        let lead = |ticket| leader.begin(ticket, options.take(), terms.allowance);
         let join = |flight: &FlightHandle<V>| flight.join(terms);
         let is_timed = terms.are_timed();
         let request = Request { hash, wanted, is_counted: true, is_timed };
@@ -384,7 +381,7 @@ where
     #[inline]
     fn launch(
         &mut self,
-        leader: &mut Option<Leader<V>>,
+        leader: &mut Leader<'_, V, G>,
         removed: Leftovers<K, V>,
         terms: Terms<'_>,
         is_detached: bool,
@@ -393,7 +390,7 @@ where
         let make = self.make.take().expect("a call leads once");
         let make = erased(make, self.into_outcome, || self.stale());
         if removed.is_empty() {
-            return match Leader::launch(leader, make, terms, context) {
+            return match leader.launch(make, terms, context) {
                 Launched::Ended(awaited) => Entered::Ended(awaited),
                 Launched::UnderWay(waiter) => {
                     self.detach(&waiter, terms, is_detached);
@@ -403,7 +400,7 @@ where
         }
         // Dropped when others can drive the compute, because it may take long, ask for the key, or
         // panic; and before the first poll, which may need what it holds.
-        let waiter = leader.take().expect("a call that leads has a leader").share(make, terms);
+        let waiter = leader.share(make, terms);
         drop(removed);
         self.detach(&waiter, terms, is_detached);
         Entered::Joins(waiter)

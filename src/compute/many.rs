@@ -20,7 +20,8 @@ use crate::sync::{Arc, Weak};
 
 use super::call::{Count, Parts};
 use super::error::ComputeError;
-use super::flight::{Ground, Leader, Outcome};
+use super::flight::{Ground, Outcome};
+use super::leader::Leader;
 use super::waiter::{Awaited, FlightHandle, Terms, Waiter};
 
 /// Where values go that came without being asked for.
@@ -268,8 +269,9 @@ where
             return None;
         }
         let Parts { store, ground, .. } = self.parts;
-        let (terms, ground) = (self.terms(), Arc::downgrade(ground));
-        let mut leader = Leader::of_many(Weak::<G>::clone(&ground), terms);
+        let terms = self.terms();
+        let mut leader = Leader::of_many(ground, terms);
+        let ground = Arc::downgrade(ground);
         let watch = store.watch_removals();
         let (mut own, mut removed) = (Vec::with_capacity(keys.len()), store.leftovers());
         for mut missing in keys {

@@ -1,10 +1,10 @@
 //! The miss path: join the flight of a key, or lead a new one.
 //!
 //! A [`call`] looks for the value. If it is fresh, that is all. Else the store knows the key's flight, if
-//! there is one: then the call joins it, as a waiter. If not, the call is its leader: it [`make`]s the
+//! there is one: then the call joins it, as a waiter. If not, the call is its [`leader`]: it [`make`]s the
 //! compute, polls it once, and if that did not end it becomes a waiter like the others.
 //!
-//! - [`flight`]: one running compute, and its leader; [`waiter`]: a caller that waits for it; [`share`]:
+//! - [`flight`]: one running compute; [`waiter`]: a caller that waits for it; [`share`]:
 //!   how they come to share it; [`signal`]: how the one that is polled wakes the others.
 //! - [`recursion`]: which flight waits for which, so that none waits for itself.
 //! - [`patience`]: how long a caller waits; [`term`]: how long the compute may run for all of them;
@@ -19,6 +19,7 @@ pub(crate) mod call;
 pub(crate) mod error;
 pub(crate) mod flight;
 pub(crate) mod host;
+mod leader;
 pub(crate) mod make;
 pub(crate) mod many;
 mod patience;

@@ -101,7 +101,8 @@ impl<V> Stage<V> {
         matches!(*self.sharing.lock(), Sharing::CalledOff)
     }
 
-    /// Ends the first poll, which came to an outcome. Nobody joins any more.
+    /// Ends the first poll, which came to an outcome. Nobody joins any more; who has done so is woken when
+    /// the poll is declared over.
     #[inline]
     pub(super) fn end(&self, outcome: &Outcome<V>)
     where
@@ -114,6 +115,7 @@ impl<V> Stage<V> {
             self.share(&shared);
             // Perhaps nobody waits any more: a destructor's panic is not the leader's.
             let _ = contain(|| drop(shared));
+            Polling::note(Progress::Done);
         }
     }
 

@@ -68,10 +68,11 @@ pub(super) type AnySignal = Signal<dyn Send + Sync>;
 pub(super) struct Origin(pub(super) usize);
 
 impl<C> Signal<C> {
+    /// Of a flight that is about to be polled for the first time.
     #[inline]
     pub(super) fn new(origin: Origin, content: C) -> Self {
         Self {
-            state: AtomicU8::new(0),
+            state: AtomicU8::new(POLLING),
             origin,
             permit: AtomicU8::new(0),
             waiters: Mutex::default(),

@@ -1,0 +1,220 @@
+//! Leader: the caller that makes a flight's compute, and mostly is the first to poll it.
+//!
+//! While it has the flight to itself it holds the cache by reference, and the flight needs no count of
+//! its own in it: that is one place in memory, which all computes of a cache would write to.
+
+use std::future::Future;
+use std::task::{Context, Poll, Waker};
+
+use futures_util::FutureExt;
+use futures_util::task::{ArcWake, waker, waker_ref};
+
+use crate::clock::Tick;
+use crate::options::Options;
+use crate::panic::contain;
+use crate::store::Ticket;
+use crate::sync::{Arc, Weak};
+
+use super::flight::{Compute, Flight, Ground, Outcome, Tickets, poll_contained};
+use super::patience::Allowance;
+use super::permits::Permits;
+use super::recursion::Polling;
+use super::share::{Shareable, Stage};
+use super::signal::{AnySignal, Origin, Progress, Signal};
+use super::term::Term;
+use super::waiter::{Awaited, FlightHandle, Terms, Waiter, depend};
+
+/// Who is to make the compute of a flight. Dropped before, it ends the flight.
+pub(super) struct Leader<'a, V, G: Ground<V> + 'static> {
+    /// `None` before it begins, and when it is shared.
+    flight: Option<Flight<V>>,
+    ground: &'a Arc<G>,
+}
+
+/// What the first poll came to.
+pub(super) enum Launched<V> {
+    Ended(Awaited<V>),
+    UnderWay(Waiter<V>),
+}
+
+impl<'a, V, G> Leader<'a, V, G>
+where
+    V: Clone + Send + Sync + 'static,
+    G: Ground<V> + 'static,
+{
+    /// Of no flight so far.
+    #[inline]
+    pub(super) fn new(ground: &'a Arc<G>) -> Self {
+        Self { flight: None, ground }
+    }
+
+    /// Of a flight for several keys, none so far.
+    pub(super) fn of_many(ground: &'a Arc<G>, terms: Terms<'_>) -> Self {
+        let mut leader = Self::new(ground);
+        let (begun, tickets) = (terms.clock.now(), Tickets::Many(Vec::new()));
+        leader.take_on(begun, tickets, Options::DEFAULT, terms.allowance);
+        leader
+    }
+
+    /// Begins the flight for one key; returns the store's handle to it.
+    #[inline]
+    pub(super) fn begin(
+        &mut self,
+        ticket: Ticket,
+        options: Options<V>,
+        allowance: Allowance,
+    ) -> FlightHandle<V> {
+        let flight = self.take_on(ticket.begun(), Tickets::One(ticket), options, allowance);
+        FlightHandle::new(&flight.signal, None)
+    }
+
+    #[inline]
+    fn take_on(
+        &mut self,
+        begun: Tick,
+        tickets: Tickets,
+        options: Options<V>,
+        allowance: Allowance,
+    ) -> &mut Flight<V> {
+        let origin = Origin(Arc::as_ptr(self.ground).addr());
+        let term = Term::new(begun, allowance.limit(begun));
+        let signal = Arc::new(Signal::new(origin, Stage::new(term)));
+        self.flight.insert(Flight {
+            signal,
+            waker: Waker::noop().clone(),
+            compute: None,
+            ground: Weak::<G>::new(),
+            tickets,
+            options,
+            landed: false,
+        })
+    }
+
+    /// Adds a key to a flight for several; returns the store's handle for it.
+    pub(super) fn add(&mut self, mut ticket: Ticket) -> FlightHandle<V> {
+        let flight = self.flight.as_mut();
+        let Some(Flight { signal, tickets: Tickets::Many(tickets), .. }) = flight else {
+            unreachable!("keys are added to a flight of many");
+        };
+        // The last one, so that the compute is counted when all its values are stored.
+        if let Some(previous) = tickets.last_mut() {
+            previous.hand_over(&mut ticket);
+        }
+        tickets.push(ticket);
+        let part =
+            u32::try_from(tickets.len() - 1).expect("a call has fewer than four billion keys");
+        FlightHandle::new(signal, Some(part))
+    }
+
+    /// Lets go of the flight, which finds its own way to the ground from here on.
+    fn release(&mut self) -> Flight<V> {
+        let mut flight = self.flight.take().expect("a leader has a flight until it is shared");
+        flight.ground = Arc::<G>::downgrade(self.ground);
+        flight.waker = waker(Arc::clone(&flight.signal));
+        flight
+    }
+
+    /// Makes the compute, and leaves the first poll to whoever waits.
+    pub(super) fn share<F>(&mut self, make: impl FnOnce() -> F, terms: Terms<'_>) -> Waiter<V>
+    where
+        F: Future<Output = Outcome<V>> + Send + 'static,
+    {
+        let mut flight = self.release();
+        flight.settle_in(terms.clock);
+        let signal = Arc::clone(&flight.signal);
+        // Inside the flight: a closure that asks for its own key is told so.
+        let polling = Polling::begin(Arc::<Signal<Stage<V>>>::clone(&signal));
+        let edge = polling.as_ref().and_then(Polling::edge);
+        flight.compute = Some(match contain(make) {
+            Ok(compute) => flight.admitted(compute.boxed(), terms.permits),
+            Err(message) => std::future::ready(Outcome::Panicked(message)).boxed(),
+        });
+        // Perhaps the compute goes on in the background, and nobody here waits for it.
+        drop(edge);
+        drop(polling);
+        let shared = Shareable::Left(flight).shared();
+        signal.content.share(&shared);
+        // As if there had been a first poll, during which the compute was woken.
+        ArcWake::wake_by_ref(&signal);
+        signal.polled(Progress::Pending);
+        Waiter::of(signal, shared, terms)
+    }
+
+    /// Makes the compute and polls it for the first time. A panic of `make` is the flight's outcome.
+    #[inline]
+    pub(super) fn launch<F>(
+        &mut self,
+        make: impl FnOnce() -> F,
+        terms: Terms<'_>,
+        context: &mut Context<'_>,
+    ) -> Launched<V>
+    where
+        F: Future<Output = Outcome<V>> + Send + 'static,
+    {
+        let flight = self.flight.as_mut().expect("a call that leads has a flight");
+        // Inside the flight: a closure that asks for its own key is told so. At the end of this scope
+        // the signal is told how far it came, when all is ready for those who are then woken.
+        let polling = Polling::begin(Arc::<Signal<Stage<V>>>::clone(&flight.signal));
+        let polling = polling.expect("a new flight is not polled yet");
+        let dependency = depend(&polling);
+        if let Poll::Ready(outcome) = flight.first_poll(make, terms.permits) {
+            let outcome = flight.land(outcome, Some(&**self.ground));
+            flight.signal.content.end(&outcome);
+            return Launched::Ended(Awaited::Outcome(outcome));
+        }
+        Polling::note(Progress::Pending);
+        let mut flight = self.release();
+        flight.settle_in(terms.clock);
+        let signal = Arc::clone(&flight.signal);
+        let shared = Shareable::Left(flight).shared();
+        signal.content.share(&shared);
+        let mut waiter = Waiter::of(signal, shared, terms);
+        match waiter.begin(dependency, context) {
+            Poll::Ready(awaited) => Launched::Ended(awaited),
+            Poll::Pending => Launched::UnderWay(waiter),
+        }
+    }
+}
+
+impl<V, G: Ground<V> + 'static> Drop for Leader<'_, V, G> {
+    fn drop(&mut self) {
+        if let Some(flight) = self.flight.as_mut().filter(|flight| !flight.landed) {
+            flight.ground = Arc::<G>::downgrade(self.ground);
+        }
+    }
+}
+
+impl<V: Clone + Send + Sync + 'static> Flight<V> {
+    /// The compute, which waits for a permit if it needs one.
+    #[inline]
+    fn admitted(&self, compute: Compute<V>, permits: Option<&Permits>) -> Compute<V> {
+        match permits {
+            Some(permits) => self.queued(compute, permits),
+            None => compute,
+        }
+    }
+
+    #[cold]
+    fn queued(&self, compute: Compute<V>, permits: &Permits) -> Compute<V> {
+        let signal: Arc<AnySignal> = Arc::<Signal<Stage<V>>>::clone(&self.signal);
+        permits.admit(compute, signal).boxed()
+    }
+
+    #[inline]
+    fn first_poll<F>(
+        &mut self,
+        make: impl FnOnce() -> F,
+        permits: Option<&Permits>,
+    ) -> Poll<Outcome<V>>
+    where
+        F: Future<Output = Outcome<V>> + Send + 'static,
+    {
+        match contain(make) {
+            Ok(compute) => {
+                let compute = self.admitted(compute.boxed(), permits);
+                poll_contained(self.compute.insert(compute), &waker_ref(&self.signal))
+            }
+            Err(message) => Poll::Ready(Outcome::Panicked(message)),
+        }
+    }
+}
