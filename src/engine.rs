@@ -165,8 +165,10 @@ where
         let Some((value, lease)) = landing else { return self.end(ticket, Ending::Unkept) };
         let mut removed = self.store.leftovers();
         let alarm = self.store.land(ticket, value, lease, &mut removed);
-        // The value is stored: a destructor's panic is not the compute's.
-        let _ = contain(|| drop(removed));
+        if !removed.is_empty() {
+            // The value is stored: a destructor's panic is not the compute's.
+            let _ = contain(|| drop(removed));
+        }
         if let Some(alarm) = alarm {
             self.written(alarm);
         }

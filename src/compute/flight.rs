@@ -163,7 +163,8 @@ impl<V> Future for Flight<V> {
         let flight = self.get_mut();
         flight.signal.polling();
         let compute = flight.compute.as_mut().expect("a flight has a compute until it is over");
-        let Poll::Ready(outcome) = poll_contained(compute, &flight.waker) else {
+        let mut context = Context::from_waker(&flight.waker);
+        let Poll::Ready(outcome) = contained(|| compute.as_mut().poll(&mut context)) else {
             Polling::note(Progress::Pending);
             return Poll::Pending;
         };
@@ -176,12 +177,10 @@ impl<V> Future for Flight<V> {
     }
 }
 
-/// Polls a compute. A panic is an outcome.
+/// What polling a compute comes to. A panic is an outcome.
 #[inline]
-pub(super) fn poll_contained<V>(compute: &mut Compute<V>, waker: &Waker) -> Poll<Outcome<V>> {
-    let mut context = Context::from_waker(waker);
-    let polled = contain(|| compute.as_mut().poll(&mut context));
-    polled.unwrap_or_else(|message| Poll::Ready(Outcome::Panicked(message)))
+pub(super) fn contained<V>(poll: impl FnOnce() -> Poll<Outcome<V>>) -> Poll<Outcome<V>> {
+    contain(poll).unwrap_or_else(|message| Poll::Ready(Outcome::Panicked(message)))
 }
 
 impl<V> Drop for Flight<V> {

@@ -15,7 +15,7 @@ use crate::panic::contain;
 use crate::store::Ticket;
 use crate::sync::{Arc, Weak};
 
-use super::flight::{Compute, Flight, Ground, Outcome, Tickets, poll_contained};
+use super::flight::{Compute, Flight, Ground, Outcome, Tickets, contained};
 use super::patience::Allowance;
 use super::permits::Permits;
 use super::recursion::Polling;
@@ -126,7 +126,7 @@ where
         let polling = Polling::begin(Arc::<Signal<Stage<V>>>::clone(&signal));
         let edge = polling.as_ref().and_then(Polling::edge);
         flight.compute = Some(match contain(make) {
-            Ok(compute) => flight.admitted(compute.boxed(), terms.permits),
+            Ok(compute) => admitted(compute, terms.permits, &flight.signal),
             Err(message) => std::future::ready(Outcome::Panicked(message)).boxed(),
         });
         // Perhaps the compute goes on in the background, and nobody here waits for it.
@@ -184,22 +184,23 @@ impl<V, G: Ground<V> + 'static> Drop for Leader<'_, V, G> {
     }
 }
 
-impl<V: Clone + Send + Sync + 'static> Flight<V> {
-    /// The compute, which waits for a permit if it needs one.
-    #[inline]
-    fn admitted(&self, compute: Compute<V>, permits: Option<&Permits>) -> Compute<V> {
-        match permits {
-            Some(permits) => self.queued(compute, permits),
-            None => compute,
+/// The compute, which waits for a permit if it needs one.
+#[inline]
+fn admitted<V: Clone + Send + Sync + 'static>(
+    compute: impl Future<Output = Outcome<V>> + Send + 'static,
+    permits: Option<&Permits>,
+    signal: &Arc<Signal<Stage<V>>>,
+) -> Compute<V> {
+    match permits {
+        None => compute.boxed(),
+        Some(permits) => {
+            let signal: Arc<AnySignal> = Arc::<Signal<Stage<V>>>::clone(signal);
+            permits.admit(compute.boxed(), signal).boxed()
         }
     }
+}
 
-    #[cold]
-    fn queued(&self, compute: Compute<V>, permits: &Permits) -> Compute<V> {
-        let signal: Arc<AnySignal> = Arc::<Signal<Stage<V>>>::clone(&self.signal);
-        permits.admit(compute, signal).boxed()
-    }
-
+impl<V: Clone + Send + Sync + 'static> Flight<V> {
     #[inline]
     fn first_poll<F>(
         &mut self,
@@ -209,12 +210,10 @@ impl<V: Clone + Send + Sync + 'static> Flight<V> {
     where
         F: Future<Output = Outcome<V>> + Send + 'static,
     {
-        match contain(make) {
-            Ok(compute) => {
-                let compute = self.admitted(compute.boxed(), permits);
-                poll_contained(self.compute.insert(compute), &waker_ref(&self.signal))
-            }
-            Err(message) => Poll::Ready(Outcome::Panicked(message)),
-        }
+        let Self { signal, compute, .. } = self;
+        contained(|| {
+            let compute = compute.insert(admitted(make(), permits, signal));
+            compute.poll_unpin(&mut Context::from_waker(&waker_ref(signal)))
+        })
     }
 }

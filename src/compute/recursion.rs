@@ -15,7 +15,7 @@ use std::ptr;
 
 use slab::Slab;
 
-use crate::sync::{Arc, Mutex, Weak};
+use crate::sync::{Arc, Mutex, MutexGuard, OnceLock, Weak};
 
 use super::signal::{AnySignal, Origin, Progress};
 
@@ -48,13 +48,21 @@ impl Stack {
 
     #[inline]
     fn push(&mut self, frame: Frame) {
-        self.outer.extend(self.innermost.replace(frame));
+        match self.innermost.replace(frame) {
+            None => {}
+            Some(outer) => self.outer.push(outer),
+        }
     }
 
     #[inline]
     fn pop(&mut self) -> Option<Frame> {
+        if self.outer.capacity() == 0 { self.innermost.take() } else { self.pop_nested() }
+    }
+
+    #[cold]
+    fn pop_nested(&mut self) -> Option<Frame> {
         let next = self.outer.pop();
-        if next.is_none() && self.outer.capacity() > 0 {
+        if next.is_none() {
             self.outer = Vec::new();
         }
         mem::replace(&mut self.innermost, next)
@@ -62,18 +70,22 @@ impl Stack {
 }
 
 /// The poll of a flight by one of its handles. At its end, also by unwinding, the signal is told.
-pub(super) struct Polling(());
+pub(super) struct Polling {
+    /// Whether another flight's compute does so.
+    is_nested: bool,
+}
 
 impl Polling {
     /// Begins to poll; `None` if this thread is inside that very flight.
     #[inline]
     pub(super) fn begin(signal: Arc<AnySignal>) -> Option<Self> {
         STACK.with_borrow_mut(|stack| {
-            if stack.contains(&signal) {
+            let is_nested = stack.innermost.is_some();
+            if is_nested && stack.contains(&signal) {
                 return None;
             }
             stack.push(Frame { signal, progress: Progress::Untouched });
-            Some(Self(()))
+            Some(Self { is_nested })
         })
     }
 
@@ -97,9 +109,13 @@ impl Polling {
     }
 
     /// The edge from the flight whose compute polls this one, if there is such a flight.
-    #[expect(clippy::unused_self, reason = "there is a poll to ask about while it lives")]
     #[inline]
     pub(super) fn edge(&self) -> Option<Box<Dependency>> {
+        if self.is_nested { Self::innermost_edge() } else { None }
+    }
+
+    #[cold]
+    fn innermost_edge() -> Option<Box<Dependency>> {
         let (waiting, awaited) = STACK.with_borrow(|stack| {
             let (outer, inner) = (stack.outer.last()?, stack.innermost.as_ref()?);
             Some((Arc::clone(&outer.signal), Arc::clone(&inner.signal)))
@@ -137,9 +153,9 @@ pub(crate) fn apart<T>(code: impl FnOnce() -> T) -> T {
     code()
 }
 
-/// The flights that one flight's compute waits for; and who waits for it.
+/// The flights that one flight's compute waits for; and who waits for it. Mostly there are none.
 #[derive(Default)]
-pub(super) struct Dependencies(Mutex<Edges>);
+pub(super) struct Dependencies(OnceLock<Box<Mutex<Edges>>>);
 
 #[derive(Default)]
 struct Edges {
@@ -149,8 +165,13 @@ struct Edges {
 }
 
 impl Dependencies {
+    fn edges(&self) -> MutexGuard<'_, Edges> {
+        self.0.get_or_init(Box::default).lock()
+    }
+
     fn awaited(&self) -> Vec<Arc<AnySignal>> {
-        self.0.lock().awaited.iter().filter_map(|(_, awaited)| awaited.upgrade()).collect()
+        let Some(edges) = self.0.get() else { return Vec::new() };
+        edges.lock().awaited.iter().filter_map(|(_, awaited)| awaited.upgrade()).collect()
     }
 }
 
@@ -164,7 +185,7 @@ pub(super) struct Dependency {
 
 impl Dependency {
     fn add(waiting: &Arc<AnySignal>, awaited: &Arc<AnySignal>) -> Self {
-        let place = waiting.dependencies().0.lock().awaited.insert(Arc::downgrade(awaited));
+        let place = waiting.dependencies().edges().awaited.insert(Arc::downgrade(awaited));
         Self { waiting: Arc::downgrade(waiting), awaited: Arc::downgrade(awaited), place }
     }
 
@@ -189,7 +210,7 @@ impl Dependency {
         else {
             return;
         };
-        let mut lenders = waiting.dependencies().0.lock().lenders.clone();
+        let mut lenders = waiting.dependencies().edges().lenders.clone();
         lenders.push(waiting.origin());
         Walk::from(awaited).for_each(|signal| borrow(&signal, &lenders));
     }
@@ -202,7 +223,7 @@ fn borrow(signal: &AnySignal, lenders: &[Origin]) {
             signal.lend_permit();
             continue;
         }
-        let known = &mut signal.dependencies().0.lock().lenders;
+        let known = &mut signal.dependencies().edges().lenders;
         if !known.contains(&lender) {
             known.push(lender);
         }
@@ -212,7 +233,7 @@ fn borrow(signal: &AnySignal, lenders: &[Origin]) {
 impl Drop for Dependency {
     fn drop(&mut self) {
         let Some(waiting) = self.waiting.upgrade() else { return };
-        let awaited = waiting.dependencies().0.lock().awaited.try_remove(self.place);
+        let awaited = waiting.dependencies().edges().awaited.try_remove(self.place);
         drop(awaited);
     }
 }
