@@ -10,7 +10,9 @@ use std::time::{Duration, Instant};
 use tokio::runtime::{Builder, Runtime};
 use tokio::sync::Notify;
 use tokio::task::yield_now;
+use tokio::time::timeout;
 
+use crate::console::tell;
 use crate::contender::{BARE, Computing, Fleeting, MokaFuture, QuickCache};
 use crate::error::Failure;
 use crate::round::{self, Entrant};
@@ -18,6 +20,9 @@ use crate::scale::Scale;
 use crate::table::{Measure, Table, Unit};
 
 const WORKERS: usize = 2;
+
+/// A herd that is not done by then has been forgotten. So long is what it is taken to have needed.
+const PATIENCE: Duration = Duration::from_secs(10);
 
 /// How many keys there is room for: each herd has a new one.
 const CAPACITY: usize = 1000;
@@ -146,7 +151,7 @@ impl Gate for WhenAllAreThere {
 }
 
 pub(crate) fn runtime() -> Result<Arc<Runtime>, Failure> {
-    let runtime = Builder::new_multi_thread().worker_threads(WORKERS).build();
+    let runtime = Builder::new_multi_thread().worker_threads(WORKERS).enable_time().build();
     runtime.map(Arc::new).map_err(Failure::Runtime)
 }
 
@@ -210,8 +215,14 @@ impl Herd {
                     let gate = Arc::new(G::for_herd(size));
                     let task = |_| tokio::spawn(task(key, Arc::clone(&gate)));
                     let tasks: Vec<_> = (0..size).map(task).collect();
-                    for task in tasks {
-                        assert_eq!(black_box(task.await).ok(), Some(key), "{name} has the value");
+                    let all = async {
+                        for task in tasks {
+                            let value = black_box(task.await).ok();
+                            assert_eq!(value, Some(key), "{name} has the value");
+                        }
+                    };
+                    if timeout(PATIENCE, all).await.is_err() {
+                        tell(&format!("{name}: some of {size} tasks wait for ever"));
                     }
                 }
                 begin.elapsed()
