@@ -364,9 +364,10 @@
 //! of the lock, and one of the thread's own, where it counts. (With a `tti` it also writes the entry's
 //! deadline, if that moves; timers find out when they come to it, once in a `tti`. With a policy other than
 //! FIFO it leaves a mark of a byte, where there is none yet.) Inserts, evictions and expiry are constant
-//! time: no policy looks at more than 128 entries to find one that goes. As long as deadlines come in order, as with one TTL for all, the order of arrival serves as the
-//! timer queue too; what breaks the order is linked into a hierarchical timing wheel. Large caches are
-//! divided into shards, so that threads rarely meet; a cache of up to 2,047 entries has one.
+//! time: no policy looks at more than 128 entries to find one that goes. As long as deadlines come in order,
+//! as with one TTL for all, the order of arrival serves as the timer queue too; what breaks the order is
+//! linked into a hierarchical timing wheel. Large caches are divided into shards, so that threads rarely
+//! meet; a cache of up to 2,047 entries has one.
 //!
 //! A miss whose compute has nothing to wait for costs two allocations: the state that callers share, and
 //! the boxed future. One that waits costs four or five more. All who wait are woken together.
@@ -386,6 +387,7 @@
 //! | overwrite | 1: the lock | 1 or 2: the entry, the shard's statistics | 2 |
 //! | insert that evicts | 1: the lock | 8 to 10: two entries and their tags, three nodes of the order of arrival, the heads of the shard | 2 |
 //! | compute that hits | 1: the lock | 1 | 2 |
+//! | compute that misses, and ends at once | 1: the lock, three times | those of an insert, and 4 of its own state | 12 |
 //!
 //! Nothing is written by all: a full cache passes the place of what it evicts on to what it stores, and
 //! only while it fills does each insert write the one counter of entries. The clock is only read. Shards

@@ -328,6 +328,16 @@ impl<K, F> Flights<K, F> {
         key: &Q,
         removed: &mut Leftovers<K, V>,
     ) -> u32 {
+        if self.table.is_empty() { 0 } else { self.fence_one(hash, key, removed) }
+    }
+
+    #[cold]
+    fn fence_one<Q: Equivalent<K> + ?Sized, V>(
+        &mut self,
+        hash: KeyHash,
+        key: &Q,
+        removed: &mut Leftovers<K, V>,
+    ) -> u32 {
         self.supersede(hash, key, |_| false, removed)
     }
 

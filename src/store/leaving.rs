@@ -72,7 +72,7 @@ impl<K, V, F> Shard<K, V, F> {
         victim.map(|victim| self.evict(victim, now, removed)).is_some()
     }
 
-    #[inline]
+    #[inline(always)]
     pub(super) fn evict(
         &mut self,
         victim: Token,

@@ -317,7 +317,7 @@ impl<K, V, F> Store<K, V, F> {
     }
 
     /// The time, as far as it can matter to a write of something that lives for `ttl`.
-    #[inline]
+    #[inline(always)]
     fn reading_for(&self, shard: &Shard<K, V, F>, ttl: Ttl) -> Reading<'_> {
         if !ttl.is_long() {
             self.clock.exact_reading()

@@ -144,7 +144,7 @@ impl<K, V, F> Store<K, V, F> {
     }
 
     /// Stores a value that has no weight, given the place that is in hand.
-    #[inline]
+    #[inline(always)]
     pub(super) fn put_plain<'a>(
         &'a self,
         shard: &mut Shard<K, V, F>,

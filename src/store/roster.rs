@@ -59,7 +59,7 @@ impl Roster {
         self.arrivals.reserve(capacity)
     }
 
-    #[inline]
+    #[inline(always)]
     pub(super) fn enter(&mut self, digest: Digest, deadline: Tick) -> Token {
         let token = self.arrivals.push(digest);
         if !self.order.is_fifo() {
@@ -71,7 +71,7 @@ impl Roster {
         token
     }
 
-    #[inline]
+    #[inline(always)]
     pub(super) fn leave(&mut self, token: Token) {
         self.run.pass(token, &self.arrivals);
         self.wheel.disarm(token);

@@ -244,7 +244,7 @@ impl<K, V, F> Shard<K, V, F> {
 
     /// Stores a value: over the fresh one of its key, or else in a place of its own: one that `place`
     /// gives, or that of another entry, which is evicted.
-    #[inline]
+    #[inline(always)]
     pub(super) fn put<'a>(
         &mut self,
         item: &mut Item<K, V>,
@@ -410,7 +410,7 @@ impl<K, V, F> Shard<K, V, F> {
     }
 
     /// Takes the entry of a token out of everything.
-    #[inline]
+    #[inline(always)]
     pub(super) fn take(&mut self, token: Token) -> Removed<K, V> {
         let digest = self.roster.digest(token);
         let found = self.table.find_entry(digest.spread(), |entry| entry.token == token).ok();

@@ -54,7 +54,7 @@ impl<K: Eq, V, F> Store<K, V, F> {
     }
 
     /// Stores a value that has no weight, if there is a place for it in its shard. Mostly there is.
-    #[inline]
+    #[inline(always)]
     fn insert_at_once(
         &self,
         item: &mut Item<K, V>,
