@@ -2,10 +2,11 @@
 //!
 //! The caller that leads polls it once, alone, unless it first has to drop what the compute replaces. If
 //! that ends it, as it does where the compute has nothing to wait for, nothing needs to be shared: neither
-//! the flight, nor the cache that it lands in. Else it becomes a [`Shared`] future, held strongly by its waiters and weakly by its signal, which is how the
-//! store reaches it: when the last waiter leaves, the compute is dropped. Whichever waiter is polled
-//! drives it. Nothing panics inside `Shared`, which would poison every handle: what the user's code
-//! throws is caught, also from destructors, and becomes an outcome.
+//! the flight, nor the cache that it lands in. Else it becomes a [`Shared`] future, held strongly by its
+//! waiters and weakly by its signal, which is how the store reaches it: when the last waiter leaves, the
+//! compute is dropped. Whichever waiter is polled drives it. Nothing panics inside `Shared`, which would
+//! poison every handle: what the user's code throws is caught, also from destructors, and becomes an
+//! outcome.
 //!
 //! [`Shared`]: futures_util::future::Shared
 
