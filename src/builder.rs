@@ -336,6 +336,10 @@ impl<K, V, S> CacheBuilder<K, V, S> {
     /// it goes on without one for others who wait for it, should the one that asked leave. One call for
     /// many keys is one compute. A compute that nobody polls keeps its permit: see
     /// [`compute_timeout`](Self::compute_timeout).
+    ///
+    /// Where computes of two caches ask for keys of each other and both caches have a limit, each may wait
+    /// for a permit that the other holds, as with any two semaphores: leave one without a limit, or set
+    /// timeouts.
     pub fn max_concurrent_computes(mut self, max_concurrent_computes: usize) -> Self {
         self.computes.max_concurrent = Some(max_concurrent_computes);
         self

@@ -1,5 +1,6 @@
 //! The clock of one cache: what time it is, exactly or cheaply.
 
+use std::cell::Cell;
 use std::mem;
 use std::time::{Duration, Instant};
 
@@ -147,20 +148,20 @@ impl Clock {
             Source::Runtime(_) => None,
         };
         match recent {
-            Some(tick) => Reading { clock: self, tick, is_exact: false },
+            Some(tick) => Reading::new(self, tick, false),
             None => self.exact_reading(),
         }
     }
 
     #[inline(never)]
     pub(crate) fn exact_reading(&self) -> Reading<'_> {
-        Reading { clock: self, tick: self.now(), is_exact: true }
+        Reading::new(self, self.now(), true)
     }
 
     /// A reading for when the time does not matter, because nothing can expire.
     #[inline]
     pub(crate) fn no_reading(&self) -> Reading<'_> {
-        Reading { clock: self, tick: Tick::START, is_exact: true }
+        Reading::new(self, Tick::START, true)
     }
 
     /// Whether `deadline` is past. Exact, and cheap while it is far away.
@@ -200,14 +201,22 @@ impl Timeline {
     }
 }
 
-/// The time as it was read for one operation.
+/// The time as it was read for one operation: what has passed once it is asked has passed until its end, and
+/// what has not passed has not.
 pub(crate) struct Reading<'a> {
     clock: &'a Clock,
     tick: Tick,
     is_exact: bool,
+    /// The exact time, once that was needed; else the start, which is long past.
+    settled: Cell<Tick>,
 }
 
-impl Reading<'_> {
+impl<'a> Reading<'a> {
+    #[inline]
+    fn new(clock: &'a Clock, tick: Tick, is_exact: bool) -> Self {
+        Self { clock, tick, is_exact, settled: Cell::new(Tick::START) }
+    }
+
     /// The time; some milliseconds ago perhaps, unless the reading is exact.
     #[inline]
     pub(crate) fn tick(&self) -> Tick {
@@ -220,13 +229,21 @@ impl Reading<'_> {
         self.is_exact
     }
 
-    /// Whether `deadline` is past, exactly: if this reading cannot tell, the clock is read again.
+    /// Whether `deadline` is past, exactly: if this reading cannot tell, the clock is read again, once.
     #[inline]
     pub(crate) fn has_passed(&self, deadline: Tick) -> bool {
         if self.is_exact || self.tick.after_nanos(FAR) < deadline {
             return deadline <= self.tick;
         }
-        self.clock.has_passed_exactly(deadline)
+        deadline <= self.settle()
+    }
+
+    #[cold]
+    fn settle(&self) -> Tick {
+        if self.settled.get() == Tick::START {
+            self.settled.set(self.clock.now());
+        }
+        self.settled.get()
     }
 }
 

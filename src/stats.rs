@@ -46,7 +46,8 @@ pub struct Stats {
     /// Entries removed to keep the maximum size.
     pub evictions: u64,
     /// Entries removed because their time was over, that of their TTL or of being idle, whoever finds that
-    /// out. Not those that were past it, but still kept as stale ones, when they were replaced or removed.
+    /// out. Not those that were past it, but still kept as stale ones, when they were replaced or removed;
+    /// nor those that [`clear`](crate::Cache::clear) finds, though a listener is told that they had expired.
     pub expirations: u64,
     /// Computes begun: how often a closure was called that makes one. A call for several keys begins one.
     pub computes: u64,

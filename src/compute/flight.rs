@@ -117,10 +117,10 @@ impl<V> Flight<V> {
         if let Err(message) = ended {
             outcome.replace_by_panic(message);
         }
+        self.landed = true;
         if !has_landed {
             self.end(ground, Some(&outcome));
         }
-        self.landed = true;
         outcome
     }
 
@@ -139,16 +139,15 @@ impl<V> Flight<V> {
         let Some(ground) = ground else { return };
         let term = &self.signal.content.term;
         for &ticket in self.tickets.as_slice() {
-            ground.end(
-                ticket,
-                match outcome {
-                    _ if term.is_given_up() => Ending::GivenUp,
-                    None if term.is_deserted() => Ending::GivenUp,
-                    Some(Outcome::Failed(failure)) => Ending::Failed(Some(Failure::clone(failure))),
-                    Some(Outcome::Panicked(_)) => Ending::Failed(None),
-                    _ => Ending::Dropped,
-                },
-            );
+            let ending = match outcome {
+                _ if term.is_given_up() => Ending::GivenUp,
+                None if term.is_deserted() => Ending::GivenUp,
+                Some(Outcome::Failed(failure)) => Ending::Failed(Some(Failure::clone(failure))),
+                Some(Outcome::Panicked(_)) => Ending::Failed(None),
+                _ => Ending::Dropped,
+            };
+            // The runtime's clock may panic.
+            let _ = contain(|| ground.end(ticket, ending));
         }
     }
 

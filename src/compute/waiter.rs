@@ -54,12 +54,14 @@ impl<V: Clone + Send + Sync + 'static> FlightHandle<V> {
         if !term.is_open(terms.clock) {
             return None;
         }
+        // First: the runtime's clock may panic, and who has joined has to leave.
+        let deadline = match terms.allowance {
+            Allowance::OfCall(timeout) => Some(terms.clock.now().after(timeout)),
+            _ => None,
+        };
         let share = Some(signal.content.join()?);
         term.extend(terms.allowance.limit(term.begun));
-        let deadline = match terms.allowance {
-            Allowance::OfCall(timeout) => terms.clock.now().after(timeout),
-            _ => term.limit(),
-        };
+        let deadline = deadline.unwrap_or_else(|| term.limit());
         let patience = terms.patience(deadline, term);
         Some(Waiter { signal, share, place: None, dependency: None, part: self.part, patience })
     }
@@ -147,7 +149,20 @@ impl<V: Clone + Send + Sync + 'static> Waiter<V> {
         if self.closes_circle() {
             return Poll::Ready(Awaited::Recursive);
         }
-        self.poll_patience(context)
+        let polled = self.poll_patience(context);
+        if let Poll::Ready(awaited) = &polled {
+            self.end(awaited);
+        }
+        polled
+    }
+
+    /// Has no more to wait for.
+    #[inline]
+    fn end(&mut self, awaited: &Awaited<V>) {
+        if let Awaited::TimedOut | Awaited::GivenUp(_) = awaited {
+            self.signal.content.term.leave(true);
+        }
+        self.leave();
     }
 
     /// Lets the waiter speak for all keys of its flight. Returns the one that it spoke for.
@@ -266,10 +281,7 @@ impl<V: Clone + Send + Sync + 'static> Future for Waiter<V> {
     fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Awaited<V>> {
         let polled = self.poll_flight(context);
         if let Poll::Ready(awaited) = &polled {
-            if let Awaited::TimedOut | Awaited::GivenUp(_) = awaited {
-                self.signal.content.term.leave(true);
-            }
-            self.leave();
+            self.end(awaited);
         }
         polled
     }

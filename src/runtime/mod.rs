@@ -80,14 +80,18 @@ pub trait Spawner: Send + Sync + 'static {
     fn spawn(&self, task: Task);
 }
 
+#[expect(clippy::disallowed_methods, reason = "a timer is where time comes from")]
+fn system_now() -> Instant {
+    Instant::now()
+}
+
 /// Tells the time, and waits for it.
 pub trait Timer: Send + Sync + 'static {
     /// The clock that `sleep_until` obeys.
     ///
     /// A cache reads it while it holds a lock of its own, so this must not call the cache.
     fn now(&self) -> Instant {
-        #[expect(clippy::disallowed_methods, reason = "a timer is where time comes from")]
-        Instant::now()
+        system_now()
     }
 
     /// Completes no earlier than `deadline`.

@@ -66,6 +66,10 @@ impl Spawner for Tokio {
 impl Timer for Tokio {
     #[cfg(feature = "test-util")]
     fn now(&self) -> Instant {
+        // On a thread that ends, tokio may be gone already, and panic: then it is the system's time.
+        if Handle::try_current().is_err_and(|error| error.is_thread_local_destroyed()) {
+            return super::system_now();
+        }
         let _entered = self.handle.enter();
         tokio::time::Instant::now().into_std()
     }

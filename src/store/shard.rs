@@ -92,8 +92,11 @@ impl<K, V, F> Shard<K, V, F> {
 
     /// Sets room aside; false if there is not that much memory.
     pub(super) fn reserve(&mut self, capacity: usize) -> bool {
-        self.initial_capacity = capacity;
-        self.table.try_reserve(capacity, |_| 0).is_ok() && self.roster.reserve(capacity)
+        let reserved =
+            self.table.try_reserve(capacity, |_| 0).is_ok() && self.roster.reserve(capacity);
+        // There are tables of few sizes: this one has room for more than was asked for.
+        self.initial_capacity = self.table.capacity();
+        reserved
     }
 
     #[inline]

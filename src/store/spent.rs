@@ -81,3 +81,33 @@ impl<K, V, F> Shard<K, V, F> {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use crate::expiry::Ttl;
+    use crate::freshness::Freshness;
+    use crate::store::Plan;
+
+    use super::*;
+
+    #[test]
+    fn a_table_that_was_asked_for_is_not_made_smaller() {
+        let plan = Plan {
+            max_size: None,
+            is_weighed: false,
+            max_weight: None,
+            policy: Policy::Fifo,
+            initial_capacity: 10_000,
+            freshness: Freshness::new(None, 0.0, Duration::ZERO, Duration::ZERO),
+            tti: Ttl::ENDLESS,
+            error_ttl: Ttl::from(Duration::ZERO),
+            lends_keys: false,
+        };
+        let mut shard = Shard::<u64, u64, ()>::new(&plan);
+        assert!(shard.shrink().is_none());
+        assert!(shard.reserve(plan.initial_capacity), "there is that much memory");
+        assert!(shard.shrink().is_none());
+    }
+}

@@ -1,12 +1,17 @@
 //! Computes that take too long: given up, each caller by its own time, and never in the way of others.
 
-use std::future::{Future, pending};
+use std::future::{Future, pending, poll_fn};
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
-use std::time::Duration;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::task::Poll;
+use std::thread;
+use std::time::{Duration, Instant};
 
+use fleeting::runtime::{Manual, Spawner, Task, Timer};
 use fleeting::{Cache, ComputeError};
 use futures::FutureExt;
+use futures::executor::block_on;
 use futures::future::{BoxFuture, join_all};
 
 use crate::flights::{Bomb, Switch, Wakes, poll_for};
@@ -486,4 +491,71 @@ fn a_refresh_that_hangs_is_given_up_and_tried_again() {
         assert_eq!(cache.get(&1), Some(2));
         check(&cache, 0);
     });
+}
+
+#[test]
+fn a_compute_that_is_given_up_at_its_first_poll_has_timed_out() {
+    let time = Manual::new();
+    let cache: Cache<u32, u32> =
+        Cache::builder().runtime(time.clone()).build().expect("valid settings");
+    let (joined, passing) = (cache.clone(), time.clone());
+    let hasty = cache.entry(1).timeout(SECOND).try_get_or_compute(move || {
+        poll_fn(move |_| {
+            // Another caller, who gives the compute more time and leaves, comes meanwhile.
+            thread::scope(|scope| {
+                scope.spawn(|| {
+                    let patient = joined.entry(1).timeout(10 * SECOND);
+                    assert!(poll_once(&mut patient.get_or_compute(pending)).is_none());
+                });
+            });
+            passing.advance(2 * SECOND);
+            Poll::<Result<u32, ()>>::Pending
+        })
+    });
+    assert_eq!(block_on(hasty), Err(ComputeError::TimedOut));
+    let stats = cache.stats();
+    assert_eq!((stats.timeouts, stats.computes), (1, 1));
+    check(&cache, 0);
+}
+
+/// A clock that panics when it is read next.
+#[derive(Clone, Default)]
+struct Broken(Arc<AtomicBool>);
+
+impl Spawner for Broken {
+    fn spawn(&self, _: Task) {}
+}
+
+impl Timer for Broken {
+    fn now(&self) -> Instant {
+        assert!(!self.0.swap(false, Ordering::SeqCst), "the clock is broken");
+        Instant::now()
+    }
+
+    fn sleep_until(&self, _: Instant) -> Task {
+        pending().boxed()
+    }
+}
+
+#[test]
+fn a_clock_that_panics_at_the_end_of_a_compute_takes_nothing_down() {
+    let clock = Broken::default();
+    let cache: Cache<u32, u32> =
+        Cache::builder().runtime(clock.clone()).build().expect("valid settings");
+    let broken = clock.clone();
+    let failed = cache.get_or_compute(1, || async move {
+        broken.0.store(true, Ordering::SeqCst);
+        panic!("the compute is broken")
+    });
+    let failed = block_on(AssertUnwindSafe(failed).catch_unwind());
+    assert!(failed.is_err(), "the caller of a compute that panicked");
+    assert!(!clock.0.load(Ordering::SeqCst), "the clock was read");
+    assert_eq!(block_on(cache.get_or_compute(1, || async { 2 })), 2);
+    // A call that is dropped.
+    let mut call = cache.get_or_compute(2, pending).boxed();
+    assert!(poll_once(&mut call).is_none());
+    clock.0.store(true, Ordering::SeqCst);
+    drop(call);
+    assert_eq!(block_on(cache.get_or_compute(2, || async { 2 })), 2);
+    check(&cache, 0);
 }

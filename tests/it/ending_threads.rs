@@ -3,6 +3,8 @@
 use std::cell::RefCell;
 use std::sync::{Arc, Mutex};
 use std::thread;
+#[cfg(feature = "tokio")]
+use std::time::Duration;
 use std::time::Instant;
 
 use fleeting::Cache;
@@ -108,6 +110,34 @@ fn a_thread_that_ends_can_close_a_cache() {
         at_the_end_of_a_thread(uses_it_first, uses, move || {
             let _ = last.close().now_or_never();
         });
+        check(&cache, 0);
+    }
+}
+
+#[cfg(feature = "tokio")]
+#[test]
+fn a_thread_that_ends_can_use_a_cache_on_tokio() {
+    use fleeting::runtime::Tokio;
+
+    let runtime = tokio::runtime::Runtime::new().expect("a runtime");
+    for uses_it_first in [true, false] {
+        let builder = Cache::builder().ttl(Duration::from_secs(5));
+        let builder = builder.runtime(Tokio::from(runtime.handle().clone()));
+        let cache: Cache<u32, u32> = builder.build().expect("valid settings");
+        let (handle, last) = (cache.clone(), cache.clone());
+        let uses = move || {
+            handle.insert(1, 1);
+        };
+        let call = cache.clone();
+        let mut call = Some(async move { call.get_or_compute(2, pending).await }.boxed());
+        assert!(call.as_mut().is_some_and(|call| poll_once(call).is_none()));
+        // tokio's own values of the thread are gone by then, or not.
+        at_the_end_of_a_thread(uses_it_first, uses, move || {
+            drop(call.take());
+            last.insert(3, 3);
+            assert_eq!(last.get(&1), Some(1));
+        });
+        assert_eq!(cache.get(&3), Some(3));
         check(&cache, 0);
     }
 }

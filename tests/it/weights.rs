@@ -4,7 +4,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, OnceLock, mpsc};
 use std::thread;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use fleeting::runtime::Manual;
 use fleeting::{Cache, CacheBuilder, ComputeError, Policy};
@@ -411,6 +411,21 @@ fn a_heavy_value_gets_its_room_while_others_are_stored() {
         });
         check(&cache, 0);
     });
+}
+
+#[test]
+fn a_value_that_expires_while_it_is_replaced_is_weighed_once() {
+    let cache = weighed(1_000).build().expect("valid settings");
+    for round in 0..3_000 {
+        let begin = Instant::now();
+        cache.entry(0).ttl(Duration::from_micros(30)).insert(100);
+        // Just before its end, or just after it.
+        let moment = Duration::from_nanos(29_000 + round * 7 % 1_600);
+        while begin.elapsed() < moment {}
+        cache.insert(0, 101);
+        assert_eq!(cache.weight(), 101, "round {round}");
+    }
+    check(&cache, 0);
 }
 
 #[test]
