@@ -224,14 +224,16 @@ impl<K, V, F> Store<K, V, F> {
 
     /// Removes everything.
     pub(crate) fn clear(&self) {
+        // Under no lock, and before anything is removed: the runtime's clock may panic.
+        let told = self.notices.as_deref().map(|notices| (notices, self.clock.now()));
         let clear = |slot: &Slot<K, V, F>| {
             let mut shard = slot.0.write();
             self.removals.note();
             let mut spent = shard.clear();
             // Under the lock: a bound may begin, and counts what is there.
             self.settle(&mut shard, spent.len());
-            if let Some(notices) = &self.notices {
-                notices.push_all(spent.take_table(), self.clock.now());
+            if let Some((notices, now)) = told {
+                notices.push_all(spent.take_table(), now);
             }
             spent
         };

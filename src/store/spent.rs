@@ -53,13 +53,17 @@ impl<K, V, F> Shard<K, V, F> {
     /// Storage to be freed, after entries were removed: all of it if none is left.
     pub(super) fn shrink(&mut self) -> Option<Spent<K, V, F>> {
         let (len, capacity) = (self.table.len(), self.table.capacity());
-        if capacity <= self.initial_capacity.max(SHRINK_LIMIT) || len > capacity / SPARSE {
-            return None;
+        let kept = self.initial_capacity.max(SHRINK_LIMIT);
+        // The table may have become smaller while some were left, and the rest have not.
+        if len == 0 && (capacity > kept || self.roster.index_bound() > kept + 1) {
+            let spent = self.take_entries();
+            if self.initial_capacity > 0 {
+                // Else it grows again when it is needed.
+                let _ = self.reserve(self.initial_capacity);
+            }
+            return Some(spent);
         }
-        if len == 0 && self.initial_capacity == 0 {
-            return Some(self.take_entries());
-        }
-        if len > SHRINK_LIMIT {
+        if capacity <= kept || len > capacity / SPARSE || len > SHRINK_LIMIT {
             return None;
         }
         let table = self.rebuild_table(self.initial_capacity.max(len * 2));

@@ -1,9 +1,9 @@
 //! Computes that take too long: given up, each caller by its own time, and never in the way of others.
 
 use std::future::{Future, pending, poll_fn};
-use std::panic::AssertUnwindSafe;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::task::Poll;
 use std::thread;
 use std::time::{Duration, Instant};
@@ -557,5 +557,28 @@ fn a_clock_that_panics_at_the_end_of_a_compute_takes_nothing_down() {
     clock.0.store(true, Ordering::SeqCst);
     drop(call);
     assert_eq!(block_on(cache.get_or_compute(2, || async { 2 })), 2);
+    check(&cache, 0);
+}
+
+#[test]
+fn a_clock_that_panics_when_all_is_cleared_leaves_all_there() {
+    let (clock, told) = (Broken::default(), Arc::new(AtomicUsize::new(0)));
+    let count = Arc::clone(&told);
+    let cache: Cache<u32, u32> = Cache::builder()
+        .max_size(100) // one shard
+        .runtime(clock.clone())
+        .on_removal(move |_, _, _| {
+            count.fetch_add(1, Ordering::SeqCst);
+        })
+        .build()
+        .expect("valid settings");
+    for key in 0..3 {
+        cache.insert(key, key);
+    }
+    clock.0.store(true, Ordering::SeqCst);
+    assert!(catch_unwind(AssertUnwindSafe(|| cache.clear())).is_err());
+    assert_eq!((cache.len(), told.load(Ordering::SeqCst)), (3, 0));
+    cache.clear();
+    assert_eq!((cache.len(), told.load(Ordering::SeqCst)), (0, 3));
     check(&cache, 0);
 }

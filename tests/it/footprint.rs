@@ -331,22 +331,33 @@ mod with_a_runtime {
 
     #[test]
     fn what_expired_gives_its_room_back() {
-        let time = Manual::new();
-        let cache: Cache<u64, u64> =
-            Cache::builder().ttl(SECOND * 60).runtime(time.clone()).build().expect("valid");
-        let mut held = 0;
+        const LASTING: u64 = 500;
         let entries = if cfg!(debug_assertions) { 100_000 } else { 1_000_000 };
-        let kept = bytes_kept(|| {
-            held = bytes_kept(|| {
-                for key in 0..entries {
-                    cache.insert(key, key);
-                }
+        for (initial_capacity, lasting) in [(0, 0), (1, 0), (0, LASTING), (1_000, LASTING)] {
+            let time = Manual::new();
+            let cache: Cache<u64, u64> = Cache::builder()
+                .initial_capacity(initial_capacity)
+                .ttl(SECOND * 60)
+                .runtime(time.clone())
+                .build()
+                .expect("valid");
+            let mut held = 0;
+            let kept = bytes_kept(|| {
+                held = bytes_kept(|| {
+                    for key in 0..entries {
+                        let ttl = if key < lasting { 180 } else { 60 };
+                        cache.entry(key).ttl(SECOND * ttl).insert(key);
+                    }
+                });
+                // All but a few go, and then those.
+                time.advance(SECOND * 120);
+                assert_eq!(cache.len() as u64, lasting);
+                time.advance(SECOND * 120);
             });
-            time.advance(SECOND * 120);
-        });
-        assert_eq!(cache.len(), 0);
-        assert!(kept * 10 < held, "{kept} of {held} bytes are kept");
-        check(&cache, 0);
+            assert_eq!(cache.len(), 0);
+            assert!(kept * 10 < held, "{kept} of {held} bytes are kept");
+            check(&cache, 0);
+        }
     }
 
     #[test]
