@@ -137,7 +137,8 @@ where
     /// Replaces the fresh value, if there is one, by what `update` makes of it; returns the new value.
     ///
     /// Atomic: nobody writes between the value that `update` is given and the one that it returns. It runs
-    /// under no lock, so if somebody writes all the same it is called again with what is there then. `None`
+    /// under no lock, so if somebody writes all the same it is called again with what is there then: for
+    /// ever, if it writes the key itself each time, or the destructor of a value that it drops does. `None`
     /// removes the entry. An entry that stays keeps its key and, with
     /// [`Policy::Fifo`](crate::Policy::Fifo), its place in the order of eviction. A
     /// compute that is running for the key goes on for those who wait for it, but is not stored.
