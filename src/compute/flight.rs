@@ -164,7 +164,7 @@ impl<V> Future for Flight<V> {
         flight.signal.polling();
         let compute = flight.compute.as_mut().expect("a flight has a compute until it is over");
         let mut context = Context::from_waker(&flight.waker);
-        let Poll::Ready(outcome) = contained(|| compute.as_mut().poll(&mut context)) else {
+        let Poll::Ready(outcome) = poll_contained(|| compute.as_mut().poll(&mut context)) else {
             Polling::note(Progress::Pending);
             return Poll::Pending;
         };
@@ -179,7 +179,7 @@ impl<V> Future for Flight<V> {
 
 /// What polling a compute comes to. A panic is an outcome.
 #[inline]
-pub(super) fn contained<V>(poll: impl FnOnce() -> Poll<Outcome<V>>) -> Poll<Outcome<V>> {
+pub(super) fn poll_contained<V>(poll: impl FnOnce() -> Poll<Outcome<V>>) -> Poll<Outcome<V>> {
     contain(poll).unwrap_or_else(|message| Poll::Ready(Outcome::Panicked(message)))
 }
 

@@ -15,7 +15,7 @@ use crate::panic::contain;
 use crate::store::Ticket;
 use crate::sync::{Arc, Weak};
 
-use super::flight::{Compute, Flight, Ground, Outcome, Tickets, contained};
+use super::flight::{Compute, Flight, Ground, Outcome, Tickets, poll_contained};
 use super::patience::Allowance;
 use super::permits::Permits;
 use super::recursion::Polling;
@@ -211,7 +211,7 @@ impl<V: Clone + Send + Sync + 'static> Flight<V> {
         F: Future<Output = Outcome<V>> + Send + 'static,
     {
         let Self { signal, compute, .. } = self;
-        contained(|| {
+        poll_contained(|| {
             let compute = compute.insert(admitted(make(), permits, signal));
             compute.poll_unpin(&mut Context::from_waker(&waker_ref(signal)))
         })

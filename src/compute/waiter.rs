@@ -146,10 +146,11 @@ impl<V: Clone + Send + Sync + 'static> Waiter<V> {
     ) -> Poll<Awaited<V>> {
         self.signal.register(&mut self.place, context.waker());
         self.dependency = dependency;
-        if self.closes_circle() {
-            return Poll::Ready(Awaited::Recursive);
-        }
-        let polled = self.poll_patience(context);
+        let polled = if self.closes_circle() {
+            Poll::Ready(Awaited::Recursive)
+        } else {
+            self.poll_patience(context)
+        };
         if let Poll::Ready(awaited) = &polled {
             self.end(awaited);
         }
