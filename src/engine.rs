@@ -6,9 +6,10 @@ use hashbrown::Equivalent;
 
 use crate::clock::{Clock, Tick};
 use crate::compute::call::Parts;
-use crate::compute::flight::{Ground, Outcome};
+use crate::compute::flight::Ground;
 use crate::compute::host::Host;
 use crate::compute::many::Extras;
+use crate::compute::outcome::Outcome;
 use crate::compute::waiter::FlightHandle;
 use crate::expiry::Ttl;
 use crate::key::{Owned, Source};
@@ -152,12 +153,13 @@ where
     /// A copy to be stored, and with what; `None` if it is not to be stored. Runs the user's code: not
     /// for use under a lock.
     #[inline]
-    fn landing(&self, ticket: Ticket, value: &V, mut options: Options<V>) -> Option<(V, Lease)> {
-        if !options.keeps(value) {
-            return None;
-        }
-        let lease = self.lease(ticket, value, options.ttl(value));
-        Some((value.clone(), lease))
+    fn landing(&self, ticket: Ticket, value: &V, options: &mut Options<V>) -> Option<(V, Lease)> {
+        let landing = options.keeps(value).then(|| {
+            let lease = self.lease(ticket, value, options.ttl(value));
+            (value.clone(), lease)
+        });
+        options.clear();
+        landing
     }
 
     #[inline]
@@ -192,7 +194,7 @@ where
     V: Clone + Send + Sync,
     S: Send + Sync,
 {
-    fn land(&self, tickets: &[Ticket], outcome: &Outcome<V>, options: Options<V>) {
+    fn land(&self, tickets: &[Ticket], outcome: &Outcome<V>, options: &mut Options<V>) {
         match (outcome, tickets) {
             (Outcome::Value(value), &[ticket]) => {
                 self.land_value(ticket, self.landing(ticket, value, options));
@@ -200,7 +202,7 @@ where
             (Outcome::Values(values), tickets) => {
                 // All of them before the first is stored: a copy that panics leaves nothing behind.
                 let landings = tickets.iter().zip(values.iter()).map(|(&ticket, value)| {
-                    value.as_ref().and_then(|value| self.landing(ticket, value, Options::DEFAULT))
+                    value.as_ref().and_then(|value| self.landing(ticket, value, options))
                 });
                 let landings: Vec<_> = landings.collect();
                 for (&ticket, landing) in tickets.iter().zip(landings) {

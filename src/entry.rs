@@ -10,8 +10,8 @@ use std::time::Duration;
 use crate::cache::Cache;
 use crate::compute::call::{Answer, Call};
 use crate::compute::error::{ComputeError, value_or_panic};
-use crate::compute::flight::Outcome;
 use crate::compute::make::{Anew, Make, Revalidating};
+use crate::compute::outcome::Outcome;
 use crate::engine::Engine;
 use crate::hash::DefaultHashBuilder;
 use crate::key::{Owned, Source};
@@ -313,7 +313,7 @@ where
 fn outcome<V, E: Send + Sync + 'static>(computed: Result<V, E>) -> Outcome<V> {
     match computed {
         Ok(value) => Outcome::Value(value),
-        Err(error) => Outcome::Failed(Arc::new(error)),
+        Err(error) => Outcome::failed(Arc::new(error)),
     }
 }
 

@@ -53,6 +53,14 @@ impl<V> Options<V> {
         })
     }
 
+    /// Drops what the caller has made: not for use under a lock.
+    #[inline]
+    pub(crate) fn clear(&mut self) {
+        if self.special.is_some() {
+            self.drop_special();
+        }
+    }
+
     #[inline]
     pub(crate) fn timeout(&self) -> Option<Duration> {
         self.special.as_ref().and_then(|special| special.timeout)
@@ -102,8 +110,6 @@ impl<V> Options<V> {
 impl<V> Drop for Options<V> {
     #[inline]
     fn drop(&mut self) {
-        if self.special.is_some() {
-            self.drop_special();
-        }
+        self.clear();
     }
 }

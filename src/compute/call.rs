@@ -18,10 +18,11 @@ use crate::store::{Begun, Failure, KeyHash, Leftovers, Look, Request, Store, Ver
 use crate::sync::Arc;
 
 use super::error::ComputeError;
-use super::flight::{Ground, Outcome};
+use super::flight::Ground;
 use super::host::Host;
 use super::leader::{Launched, Leader};
 use super::make::Make;
+use super::outcome::{Fault, Outcome};
 use super::waiter::{Awaited, FlightHandle, Terms, Waiter};
 
 /// What a call needs of its cache.
@@ -215,28 +216,27 @@ where
         let Parts { store, hasher, host, .. } = self.parts;
         let options = &self.options;
         let join = |flight: &FlightHandle<V>| flight.join(host.terms(options, store.clock()));
-        let (hash, look) = match &self.key {
+        let hash;
+        let look = match &self.key {
             Key::Given(key) => {
-                let hash = KeyHash::new(hasher.hash_one(key.lookup()));
-                (hash, store.look(hash, key.lookup(), join))
+                hash = KeyHash::new(hasher.hash_one(key.lookup()));
+                store.look(hash, key.lookup(), join)
             }
             Key::Owned(key) => {
-                let hash = KeyHash::new(hasher.hash_one(key));
-                (hash, store.look(hash, key, join))
+                hash = KeyHash::new(hasher.hash_one(key));
+                store.look(hash, key, join)
             }
             Key::Recomputed(key) => {
-                let hash = KeyHash::new(hasher.hash_one(key));
+                hash = KeyHash::new(hasher.hash_one(key));
                 return self.begin(hash, Wanted::Recomputed, context);
             }
             Key::Gone => panic!("a compute call was polled after its end"),
         };
-        match look {
-            Look::Hit(value) => {
-                self.count(Read::Hit);
-                Entered::Found(value)
-            }
-            other => self.enter_past(hash, other, context),
+        if let Look::Hit(value) = look {
+            self.count(Read::Hit);
+            return Entered::Found(value);
         }
+        self.enter_past(hash, look, context)
     }
 
     /// Goes on where there is no fresh value, or an old one.
@@ -278,7 +278,7 @@ where
     fn failed(&mut self, failure: Failure, hash: KeyHash, context: &mut Context<'_>) -> Entered<V> {
         if failure.is::<A::Error>() {
             self.count_miss();
-            return Entered::Ended(Awaited::Outcome(Outcome::Failed(failure)));
+            return Entered::Ended(Awaited::Outcome(Outcome::failed(failure)));
         }
         self.begin(hash, Wanted::Retried, context)
     }
@@ -317,7 +317,7 @@ where
                     self.stand_in = Some(StandIn::Held { hash, version, is_served: true });
                     self.count_miss();
                 }
-                return self.launch(&mut leader, removed, terms, is_detached, context);
+                return self.launch(&mut leader, &mut removed, terms, is_detached, context);
             }
             _ => {}
         }
@@ -334,7 +334,7 @@ where
         match self.lead(hash, wanted, terms, &mut leader, &mut removed) {
             Begun::Leads => {
                 self.count_miss();
-                self.launch(&mut leader, removed, terms, is_detached, context)
+                self.launch(&mut leader, &mut removed, terms, is_detached, context)
             }
             Begun::Found(value) => {
                 drop(removed);
@@ -371,7 +371,7 @@ where
             Key::Gone => unreachable!("a call looks before it begins"),
         };
         let options = &mut self.options;
-        let lead = |ticket| leader.begin(ticket, options.take(), terms.allowance);
+        let lead = |ticket, spare| leader.begin(ticket, spare, options, terms.allowance);
         let join = |flight: &FlightHandle<V>| flight.join(terms);
         let is_timed = terms.are_timed();
         let request = Request { hash, wanted, is_counted: true, is_timed };
@@ -382,7 +382,7 @@ where
     fn launch(
         &mut self,
         leader: &mut Leader<'_, V, G>,
-        removed: Leftovers<K, V>,
+        removed: &mut Leftovers<K, V>,
         terms: Terms<'_>,
         is_detached: bool,
         context: &mut Context<'_>,
@@ -401,7 +401,7 @@ where
         // Dropped when others can drive the compute, because it may take long, ask for the key, or
         // panic; and before the first poll, which may need what it holds.
         let waiter = leader.share(make, terms);
-        drop(removed);
+        removed.clear();
         self.detach(&waiter, terms, is_detached);
         Entered::Joins(waiter)
     }
@@ -434,10 +434,12 @@ where
             Awaited::Recursive => {
                 return Some(self.options.found().cloned().ok_or(ComputeError::Recursive));
             }
-            Awaited::Outcome(Outcome::Failed(failure)) => Some(failure),
-            Awaited::Outcome(Outcome::Panicked(message)) => {
-                return Some(self.stand_in().ok_or(ComputeError::Panicked(message)));
-            }
+            Awaited::Outcome(Outcome::Fault(fault)) => match *fault {
+                Fault::Failed(failure) => Some(failure),
+                Fault::Panicked(message) => {
+                    return Some(self.stand_in().ok_or(ComputeError::Panicked(message)));
+                }
+            },
             Awaited::GivenUp(deadline) if self.can_ask_again_until(deadline) => return None,
             Awaited::GivenUp(_) | Awaited::TimedOut => None,
         };

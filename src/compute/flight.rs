@@ -11,7 +11,6 @@
 //! [`Shared`]: futures_util::future::Shared
 
 use std::future::Future;
-use std::mem;
 use std::pin::Pin;
 use std::slice;
 use std::task::{Context, Poll, Waker};
@@ -24,37 +23,16 @@ use crate::panic::contain;
 use crate::store::{Ending, Failure, Ticket};
 use crate::sync::{Arc, Weak};
 
+use super::outcome::{Fault, Outcome};
 use super::recursion::Polling;
 use super::share::Stage;
 use super::signal::{Progress, Signal};
 
-/// How a compute ended, whatever its callers' error types.
-#[derive(Clone)]
-pub(crate) enum Outcome<V> {
-    Value(V),
-    /// Those of several keys, by the order of their tickets.
-    Values(Arc<[Option<V>]>),
-    Failed(Failure),
-    Panicked(Arc<str>),
-}
-
-impl<V> Outcome<V> {
-    /// No value for any key.
-    pub(super) fn nothing() -> Self {
-        Self::Values(Arc::from([]))
-    }
-
-    fn replace_by_panic(&mut self, message: Arc<str>) {
-        let replaced = mem::replace(self, Self::Panicked(message));
-        let _ = contain(|| drop(replaced));
-    }
-}
-
 /// Where flights land.
 pub(crate) trait Ground<V>: Send + Sync {
     /// Stores the values, unless writes came first, and ends the flights of keys without one. May panic
-    /// with the user's code, before anything was stored.
-    fn land(&self, tickets: &[Ticket], outcome: &Outcome<V>, options: Options<V>);
+    /// with the user's code, before anything was stored; else the options are used up.
+    fn land(&self, tickets: &[Ticket], outcome: &Outcome<V>, options: &mut Options<V>);
 
     /// Ends a flight that brings no value to store.
     fn end(&self, ticket: Ticket, ending: Ending);
@@ -104,18 +82,17 @@ impl<V> Flight<V> {
         if let Err(message) = self.drop_compute() {
             outcome.replace_by_panic(message);
         }
-        let options = self.options.take();
-        let brings_values = matches!(outcome, Outcome::Value(_) | Outcome::Values(_))
-            && !self.signal.content.term.is_given_up();
+        let brings_values = outcome.brings_values() && !self.signal.content.term.is_given_up();
         let ended = match ground {
             Some(ground) if brings_values => {
-                contain(|| ground.land(self.tickets.as_slice(), &outcome, options))
+                contain(|| ground.land(self.tickets.as_slice(), &outcome, &mut self.options))
             }
-            _ => contain(|| drop(options)),
+            _ => contain(|| self.options.clear()),
         };
         let has_landed = brings_values && ended.is_ok();
         if let Err(message) = ended {
             outcome.replace_by_panic(message);
+            let _ = contain(|| self.options.clear());
         }
         self.landed = true;
         if !has_landed {
@@ -138,13 +115,17 @@ impl<V> Flight<V> {
     fn end(&self, ground: Option<&dyn Ground<V>>, outcome: Option<&Outcome<V>>) {
         let Some(ground) = ground else { return };
         let term = &self.signal.content.term;
+        let fault = match outcome {
+            Some(Outcome::Fault(fault)) => Some(&**fault),
+            _ => None,
+        };
         for &ticket in self.tickets.as_slice() {
-            let ending = match outcome {
+            let ending = match fault {
                 _ if term.is_given_up() => Ending::GivenUp,
-                None if term.is_deserted() => Ending::GivenUp,
-                Some(Outcome::Failed(failure)) => Ending::Failed(Some(Failure::clone(failure))),
-                Some(Outcome::Panicked(_)) => Ending::Failed(None),
-                _ => Ending::Dropped,
+                Some(Fault::Failed(failure)) => Ending::Failed(Some(Failure::clone(failure))),
+                Some(Fault::Panicked(_)) => Ending::Failed(None),
+                None if outcome.is_none() && term.is_deserted() => Ending::GivenUp,
+                None => Ending::Dropped,
             };
             // The runtime's clock may panic.
             let _ = contain(|| ground.end(ticket, ending));
@@ -180,7 +161,7 @@ impl<V> Future for Flight<V> {
 /// What polling a compute comes to. A panic is an outcome.
 #[inline]
 pub(super) fn poll_contained<V>(poll: impl FnOnce() -> Poll<Outcome<V>>) -> Poll<Outcome<V>> {
-    contain(poll).unwrap_or_else(|message| Poll::Ready(Outcome::Panicked(message)))
+    contain(poll).unwrap_or_else(|message| Poll::Ready(Outcome::panicked(message)))
 }
 
 impl<V> Drop for Flight<V> {
@@ -188,17 +169,14 @@ impl<V> Drop for Flight<V> {
         if self.landed {
             return;
         }
-        let was_made = self.compute.is_some();
         // Nobody waits for it any more, so nobody is told that a destructor panicked.
         let _ = self.drop_compute();
-        let _ = contain(|| drop(self.options.take()));
+        let _ = contain(|| self.options.clear());
         let ground = self.ground.upgrade();
         self.end(ground.as_deref(), None);
         let _ = contain(|| drop(ground));
-        if !was_made {
-            // The caller that was to make it panicked, perhaps when others waited already.
-            self.signal.content.call_off();
-            self.signal.polled(Progress::Done);
-        }
+        // Perhaps its leader panicked, when others waited for the first poll already.
+        self.signal.content.call_off();
+        self.signal.polled(Progress::Done);
     }
 }

@@ -9,13 +9,13 @@ use std::task::{Context, Poll, Waker};
 use futures_util::FutureExt;
 use futures_util::task::{ArcWake, waker, waker_ref};
 
-use crate::clock::Tick;
 use crate::options::Options;
 use crate::panic::contain;
 use crate::store::Ticket;
 use crate::sync::{Arc, Weak};
 
-use super::flight::{Compute, Flight, Ground, Outcome, Tickets, poll_contained};
+use super::flight::{Compute, Flight, Ground, Tickets, poll_contained};
+use super::outcome::Outcome;
 use super::patience::Allowance;
 use super::permits::Permits;
 use super::recursion::Polling;
@@ -52,34 +52,40 @@ where
     pub(super) fn of_many(ground: &'a Arc<G>, terms: Terms<'_>) -> Self {
         let mut leader = Self::new(ground);
         let (begun, tickets) = (terms.clock.now(), Tickets::Many(Vec::new()));
-        leader.take_on(begun, tickets, Options::DEFAULT, terms.allowance);
+        let term = Term::new(begun, terms.allowance.limit(begun));
+        let signal = Arc::new(Signal::new(leader.origin(), Stage::new(term)));
+        leader.take_on(signal, tickets, Options::DEFAULT);
         leader
     }
 
-    /// Begins the flight for one key; returns the store's handle to it.
+    /// Begins the flight for one key; returns the store's handle to it. `spare` is one to a flight that
+    /// has landed.
     #[inline]
     pub(super) fn begin(
         &mut self,
         ticket: Ticket,
-        options: Options<V>,
+        spare: Option<FlightHandle<V>>,
+        options: &mut Options<V>,
         allowance: Allowance,
     ) -> FlightHandle<V> {
-        let flight = self.take_on(ticket.begun(), Tickets::One(ticket), options, allowance);
-        FlightHandle::new(&flight.signal, None)
+        let begun = ticket.begun();
+        let stage = Stage::new(Term::new(begun, allowance.limit(begun)));
+        let signal = match spare {
+            Some(spare) => spare.renewed(stage),
+            None => Arc::new(Signal::new(self.origin(), stage)),
+        };
+        let handle = FlightHandle::new(&signal, None);
+        self.take_on(signal, Tickets::One(ticket), options.take());
+        handle
+    }
+
+    fn origin(&self) -> Origin {
+        Origin(Arc::as_ptr(self.ground).addr())
     }
 
     #[inline]
-    fn take_on(
-        &mut self,
-        begun: Tick,
-        tickets: Tickets,
-        options: Options<V>,
-        allowance: Allowance,
-    ) -> &mut Flight<V> {
-        let origin = Origin(Arc::as_ptr(self.ground).addr());
-        let term = Term::new(begun, allowance.limit(begun));
-        let signal = Arc::new(Signal::new(origin, Stage::new(term)));
-        self.flight.insert(Flight {
+    fn take_on(&mut self, signal: Arc<Signal<Stage<V>>>, tickets: Tickets, options: Options<V>) {
+        self.flight = Some(Flight {
             signal,
             waker: Waker::noop().clone(),
             compute: None,
@@ -87,7 +93,7 @@ where
             tickets,
             options,
             landed: false,
-        })
+        });
     }
 
     /// Adds a key to a flight for several; returns the store's handle for it.
@@ -127,7 +133,7 @@ where
         let edge = polling.as_ref().and_then(Polling::edge);
         flight.compute = Some(match contain(make) {
             Ok(compute) => admitted(compute, terms.permits, &flight.signal),
-            Err(message) => std::future::ready(Outcome::Panicked(message)).boxed(),
+            Err(message) => std::future::ready(Outcome::panicked(message)).boxed(),
         });
         // Perhaps the compute goes on in the background, and nobody here waits for it.
         drop(edge);

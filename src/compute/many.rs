@@ -20,8 +20,9 @@ use crate::sync::{Arc, Weak};
 
 use super::call::{Count, Parts};
 use super::error::ComputeError;
-use super::flight::{Ground, Outcome};
+use super::flight::Ground;
 use super::leader::Leader;
+use super::outcome::{Fault, Outcome};
 use super::waiter::{Awaited, FlightHandle, Terms, Waiter};
 
 /// Where values go that came without being asked for.
@@ -282,7 +283,7 @@ where
             let (hash, is_counted) = (missing.hash, own.is_empty());
             let request = Request { hash, wanted, is_counted, is_timed: true };
             let join = |flight: &FlightHandle<V>| flight.join(terms);
-            let lead = |ticket| leader.add(ticket);
+            let lead = |ticket, _| leader.add(ticket);
             match store.begin(request, missing.key.clone(), join, lead, &mut removed) {
                 Begun::Leads => {
                     self.count_miss(&mut missing);
@@ -412,7 +413,7 @@ impl<K: Hash + Eq, V> Answers<K, V> {
     {
         let mut answers = match self {
             Self::Values(answers) => answers,
-            Self::Failed(failure) => return Outcome::Failed(failure),
+            Self::Failed(failure) => return Outcome::failed(failure),
         };
         let values = order.iter().map(|key| answers.remove(key)).collect();
         if let Some(ground) = ground.upgrade().filter(|_| !answers.is_empty()) {
@@ -420,7 +421,7 @@ impl<K: Hash + Eq, V> Answers<K, V> {
                 ground.store_extra(key, value, watch);
             }
         }
-        Outcome::Values(values)
+        Outcome::Values(Arc::new(values))
     }
 }
 
@@ -428,10 +429,10 @@ impl<V> Awaited<V> {
     /// The failure, if it is one that can be told to a caller with this error type.
     fn failure<E: Send + Sync + 'static>(&self) -> Option<ComputeError<E>> {
         match self {
-            Self::Outcome(Outcome::Failed(failure)) => told(failure),
-            Self::Outcome(Outcome::Panicked(message)) => {
-                Some(ComputeError::Panicked(Arc::clone(message)))
-            }
+            Self::Outcome(Outcome::Fault(fault)) => match &**fault {
+                Fault::Failed(failure) => told(failure),
+                Fault::Panicked(message) => Some(ComputeError::Panicked(Arc::clone(message))),
+            },
             Self::TimedOut | Self::GivenUp(_) => Some(ComputeError::TimedOut),
             _ => None,
         }

@@ -4,8 +4,8 @@
 //! there is one: then the call joins it, as a waiter. If not, the call is its [`leader`]: it [`make`]s the
 //! compute, polls it once, and if that did not end it becomes a waiter like the others.
 //!
-//! - [`flight`]: one running compute; [`waiter`]: a caller that waits for it; [`share`]:
-//!   how they come to share it; [`signal`]: how the one that is polled wakes the others.
+//! - [`flight`]: one running compute; [`outcome`]: what it comes to; [`waiter`]: a caller that waits for
+//!   it; [`share`]: how they come to share it; [`signal`]: how the one that is polled wakes the others.
 //! - [`recursion`]: which flight waits for which, so that none waits for itself.
 //! - [`patience`]: how long a caller waits; [`term`]: how long the compute may run for all of them;
 //!   [`permits`]: how many run at once.
@@ -22,6 +22,7 @@ pub(crate) mod host;
 mod leader;
 pub(crate) mod make;
 pub(crate) mod many;
+pub(crate) mod outcome;
 mod patience;
 pub(crate) mod permits;
 mod recursion;

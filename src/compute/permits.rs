@@ -14,7 +14,8 @@ use futures_util::FutureExt;
 use crate::panic::Postponed;
 use crate::sync::{Arc, Mutex};
 
-use super::flight::{Compute, Outcome};
+use super::flight::Compute;
+use super::outcome::Outcome;
 use super::signal::AnySignal;
 
 /// The permits of one cache.

@@ -165,6 +165,12 @@ struct Edges {
 }
 
 impl Dependencies {
+    /// Whether there never were any.
+    #[inline]
+    pub(super) fn are_unknown(&self) -> bool {
+        self.0.get().is_none()
+    }
+
     fn edges(&self) -> MutexGuard<'_, Edges> {
         self.0.get_or_init(Box::default).lock()
     }

@@ -11,7 +11,8 @@ use futures_util::future::{Either, Shared, WeakShared};
 use crate::panic::contain;
 use crate::sync::{AtomicBool, Mutex, Ordering};
 
-use super::flight::{Flight, Outcome};
+use super::flight::Flight;
+use super::outcome::Outcome;
 use super::recursion::Polling;
 use super::signal::Progress;
 use super::term::Term;
@@ -81,6 +82,11 @@ impl<V> Stage<V> {
         }
     }
 
+    #[inline]
+    pub(super) fn is_joined(&self) -> bool {
+        self.is_joined.load(Ordering::Relaxed)
+    }
+
     /// Ends the first poll: from now on the flight is shared.
     pub(super) fn share(&self, shared: &Shared<Shareable<V>>) {
         let mut sharing = self.sharing.lock();
@@ -92,7 +98,7 @@ impl<V> Stage<V> {
         };
     }
 
-    /// Tells those who wait for the first poll that there will be none.
+    /// Tells those who wait for the end of the first poll that nothing comes of it.
     pub(super) fn call_off(&self) {
         *self.sharing.lock() = Sharing::CalledOff;
     }
@@ -108,9 +114,9 @@ impl<V> Stage<V> {
     where
         V: Clone,
     {
-        if self.is_joined.load(Ordering::Relaxed) {
+        if self.is_joined() {
             // The user's `clone`, under no lock. If it panics, that is what the others are told.
-            let copy = contain(|| outcome.clone()).unwrap_or_else(Outcome::Panicked);
+            let copy = contain(|| outcome.clone()).unwrap_or_else(Outcome::panicked);
             let shared = Shareable::Right(Landed(Some(copy))).shared();
             self.share(&shared);
             // Perhaps nobody waits any more: a destructor's panic is not the leader's.

@@ -81,6 +81,26 @@ impl<C> Signal<C> {
             content,
         }
     }
+
+    /// Whether nobody ever waited, and no compute for another: what it holds is as when it was made.
+    #[inline]
+    pub(super) fn is_as_new(&self) -> bool {
+        !self.is_awaited.load(Ordering::SeqCst) && self.dependencies.are_unknown()
+    }
+
+    /// A signal for another flight of the same cache: this one, if nobody else has it.
+    #[inline]
+    pub(super) fn renewed(mut this: Arc<Self>, content: C) -> Arc<Self> {
+        if let Some(signal) = Arc::get_mut(&mut this)
+            && signal.is_as_new()
+        {
+            *signal.state.get_mut() = POLLING;
+            *signal.permit.get_mut() = 0;
+            signal.content = content;
+            return this;
+        }
+        Arc::new(Self::new(this.origin, content))
+    }
 }
 
 impl<C: ?Sized> Signal<C> {

@@ -11,9 +11,9 @@ use crate::clock::{Clock, Tick};
 use crate::panic::contain;
 use crate::runtime::{Runtime, Task};
 use crate::store::Handle;
-use crate::sync::{Arc, Weak};
+use crate::sync::Arc;
 
-use super::flight::Outcome;
+use super::outcome::Outcome;
 use super::patience::{Allowance, Lapse, Patience};
 use super::permits::Permits;
 use super::recursion::{Dependency, Polling, apart};
@@ -35,7 +35,7 @@ pub(crate) enum Awaited<V> {
 
 /// The store's handle to a flight: does not keep it going.
 pub(crate) struct FlightHandle<V> {
-    signal: Weak<Signal<Stage<V>>>,
+    signal: Arc<Signal<Stage<V>>>,
     /// Which of several keys it is for.
     part: Option<u32>,
 }
@@ -43,13 +43,19 @@ pub(crate) struct FlightHandle<V> {
 impl<V: Clone + Send + Sync + 'static> FlightHandle<V> {
     #[inline]
     pub(super) fn new(signal: &Arc<Signal<Stage<V>>>, part: Option<u32>) -> Self {
-        Self { signal: Arc::downgrade(signal), part }
+        Self { signal: Arc::clone(signal), part }
+    }
+
+    /// The signal for another flight of the same cache, when this one has landed.
+    #[inline]
+    pub(super) fn renewed(self, stage: Stage<V>) -> Arc<Signal<Stage<V>>> {
+        Signal::renewed(self.signal, stage)
     }
 
     /// One more waiter, unless the last one has just left, or the compute was given up.
     #[inline]
     pub(super) fn join(&self, terms: Terms<'_>) -> Option<Waiter<V>> {
-        let signal = self.signal.upgrade()?;
+        let signal = Arc::clone(&self.signal);
         let term = &signal.content.term;
         if !term.is_open(terms.clock) {
             return None;
@@ -69,13 +75,17 @@ impl<V: Clone + Send + Sync + 'static> FlightHandle<V> {
 
 impl<V> Handle for FlightHandle<V> {
     fn is_open(&self, clock: &Clock) -> bool {
-        self.signal.upgrade().is_some_and(|signal| signal.content.term.is_open(clock))
+        self.signal.content.term.is_open(clock)
     }
 
     fn overdue_since(&self, clock: &Clock) -> Option<Tick> {
-        let signal = self.signal.upgrade()?;
-        let term = &signal.content.term;
+        let term = &self.signal.content.term;
         (!term.is_open(clock)).then(|| term.limit())
+    }
+
+    #[inline]
+    fn is_reusable(&self) -> bool {
+        self.signal.is_as_new() && !self.signal.content.is_joined()
     }
 }
 
@@ -212,7 +222,7 @@ impl<V: Clone + Send + Sync + 'static> Waiter<V> {
                 match contain(|| values.get(part as usize).cloned().flatten()) {
                     Ok(Some(value)) => Awaited::Outcome(Outcome::Value(value)),
                     Ok(None) => Awaited::Lacking,
-                    Err(message) => Awaited::Outcome(Outcome::Panicked(message)),
+                    Err(message) => Awaited::Outcome(Outcome::panicked(message)),
                 }
             }
             (outcome, _) => Awaited::Outcome(outcome),

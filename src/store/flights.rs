@@ -92,6 +92,8 @@ pub(super) enum Found<'a, F> {
 pub(super) struct Flights<K, F> {
     table: HashTable<Flight<K, F>>,
     last_generation: u64,
+    /// The handle of one that has landed: the next can have what it holds.
+    spare: Option<F>,
     /// When something of each that has failed is forgotten; with its generation and hash.
     rests: BTreeSet<(Tick, u64, KeyHash)>,
     /// Whether keys can be lent.
@@ -134,7 +136,13 @@ impl<K, F> Flight<K, F> {
 
 impl<K, F> Flights<K, F> {
     pub(super) const fn new(lends_keys: bool) -> Self {
-        Self { table: HashTable::new(), last_generation: 0, rests: BTreeSet::new(), lends_keys }
+        Self {
+            table: HashTable::new(),
+            last_generation: 0,
+            spare: None,
+            rests: BTreeSet::new(),
+            lends_keys,
+        }
     }
 
     /// Panics unless those that have failed are known by when they are forgotten. Returns how many
@@ -219,12 +227,12 @@ impl<K, F> Flights<K, F> {
         hash: KeyHash,
         key: K,
         failures: u32,
-        begin: impl FnOnce(u64) -> F,
+        begin: impl FnOnce(u64, Option<F>) -> F,
     ) {
         self.last_generation += 1;
         let generation = self.last_generation;
         let key = if self.lends_keys { Key::Lent(Arc::new(key)) } else { Key::Own(key) };
-        let state = State::Running(begin(generation));
+        let state = State::Running(begin(generation, self.spare.take()));
         self.add(Flight { hash, generation, key, state, failures });
     }
 
@@ -248,6 +256,19 @@ impl<K, F> Flights<K, F> {
             self.table = HashTable::new();
         }
         Some(flight)
+    }
+
+    /// Takes leave of a flight that has landed.
+    #[inline]
+    pub(super) fn retire(&mut self, flight: Flight<(), F>)
+    where
+        F: Handle,
+    {
+        if let State::Running(handle) = flight.state
+            && handle.is_reusable()
+        {
+            self.spare = Some(handle);
+        }
     }
 
     /// Puts a flight back that was ended under this very lock.
@@ -382,6 +403,7 @@ impl<K, F> Flights<K, F> {
         Self {
             table: mem::take(&mut self.table),
             last_generation: self.last_generation,
+            spare: self.spare.take(),
             rests: mem::take(&mut self.rests),
             lends_keys: self.lends_keys,
         }

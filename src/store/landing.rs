@@ -118,7 +118,8 @@ pub(crate) enum Ending {
 }
 
 impl<K: Eq, V: Clone, F: Handle> Store<K, V, F> {
-    /// Looks again, now as a writer: the value, or the running flight, or else a new one.
+    /// Looks again, now as a writer: the value, or the running flight, or else a new one. Whoever leads
+    /// that may be given the handle of one that has landed.
     ///
     /// What is to be dropped is in `removed`: the caller does so when others can drive its compute.
     #[inline]
@@ -127,7 +128,7 @@ impl<K: Eq, V: Clone, F: Handle> Store<K, V, F> {
         request: Request,
         key: K,
         join: impl FnOnce(&F) -> Option<J>,
-        lead: impl FnOnce(Ticket) -> F,
+        lead: impl FnOnce(Ticket, Option<F>) -> F,
         removed: &mut Leftovers<K, V>,
     ) -> Begun<K, V, J> {
         let Request { hash, wanted, is_counted, is_timed } = request;
@@ -184,7 +185,8 @@ impl<K: Eq, V: Clone, F: Handle> Store<K, V, F> {
         shard.stats.computes += u64::from(is_counted);
         shard.stats.refreshes += u64::from(is_counted && renews_early);
         let begun = Begin { tick: now.tick(), is_exact: now.is_exact() };
-        let lead = |generation| lead(Ticket { hash, generation, begun, renews, is_counted });
+        let ticket = |generation| Ticket { hash, generation, begun, renews, is_counted };
+        let lead = |generation, spare| lead(ticket(generation), spare);
         shard.flights.begin(hash, key, failures, lead);
         Begun::Leads
     }
@@ -236,6 +238,7 @@ impl<K: Eq, V: Clone, F: Handle> Store<K, V, F> {
                 }
                 stored => {
                     stored.leave(removed);
+                    shard.flights.retire(flight);
                     shard.stats.compute_time += if is_counted { cost } else { Duration::ZERO };
                     return Some(self.lapse(deadline));
                 }
@@ -253,7 +256,10 @@ impl<K: Eq, V: Clone, F: Handle> Store<K, V, F> {
         removed: &mut Leftovers<K, V>,
     ) -> Option<Tick> {
         let Ticket { hash, generation, begun, renews, is_counted } = ticket;
+        // Declared first, so dropped last: under no lock, also when the runtime's clock panics.
+        let ended;
         let mut shard = self.shard(hash).write();
+        ended = shard.flights.end(hash, generation);
         let now = self.clock.exact_reading();
         if is_counted {
             shard.stats.compute_failures += u64::from(matches!(ending, Ending::Failed(_)));
@@ -261,7 +267,7 @@ impl<K: Eq, V: Clone, F: Handle> Store<K, V, F> {
             shard.stats.compute_time += begun.elapsed(&now, &self.clock);
         }
         let now = now.tick();
-        let flight = shard.flights.end(hash, generation)?;
+        let flight = ended?;
         let failure = match ending {
             Ending::Failed(failure) => failure,
             Ending::GivenUp | Ending::Unkept => None,

@@ -121,6 +121,9 @@ pub(crate) trait Handle {
 
     /// Since when the time of a flight is up that somebody still waits for.
     fn overdue_since(&self, clock: &Clock) -> Option<Tick>;
+
+    /// Whether it is of use to another flight when this one has landed.
+    fn is_reusable(&self) -> bool;
 }
 
 impl<K, V, F> Store<K, V, F> {
