@@ -5,7 +5,7 @@ use std::borrow::Borrow;
 use std::cell::Cell;
 use std::error::Error;
 use std::fmt;
-use std::future::Future;
+use std::future::{Future, pending};
 use std::hash::{BuildHasher, Hasher};
 use std::mem;
 use std::panic::{AssertUnwindSafe, panic_any, resume_unwind};
@@ -1057,6 +1057,52 @@ fn a_compute_woken_after_its_end_does_nothing() {
     drop(caller);
     compute_waker.wake();
     assert_eq!(caller_wakes.count(), woken);
+    check(&cache, 0);
+}
+
+#[test]
+fn a_waker_that_outlives_its_compute_does_not_wake_the_next_one() {
+    let cache: Cache<u32, u32> = Cache::builder().max_size(100).build().expect("valid settings");
+    let slot = Arc::new(Mutex::new(None));
+    let keeps = Arc::clone(&slot);
+    let first = cache.get_or_compute(1, || {
+        poll_fn(move |context| {
+            *keeps.lock().expect("not poisoned") = Some(context.waker().clone());
+            Poll::Ready(1)
+        })
+    });
+    assert_eq!(first.now_or_never(), Some(1));
+    // Of the same shard: there is only one.
+    let wakes = Wakes::new();
+    let mut second = cache.get_or_compute(2, pending).boxed();
+    assert!(poll_for(&mut second, &wakes).is_none());
+    slot.lock().expect("not poisoned").take().expect("polled").wake();
+    assert_eq!(wakes.count(), 0);
+    drop(second);
+    check(&cache, 0);
+}
+
+#[test]
+fn a_compute_inside_a_destructor_that_runs_when_another_lands_is_one_of_its_own() {
+    struct Asks(Arc<Mutex<Option<Cache<u32, Value>>>>);
+    #[derive(Clone)]
+    struct Value(#[expect(dead_code, reason = "held to be dropped")] Option<Arc<Asks>>);
+    impl Drop for Asks {
+        fn drop(&mut self) {
+            let Some(cache) = self.0.lock().expect("not poisoned").take() else { return };
+            let asked = cache.try_get_or_compute(3, async || Ok::<_, ()>(Value(None)));
+            assert!(matches!(asked.now_or_never(), Some(Ok(_))));
+        }
+    }
+    let cache: Cache<u32, Value> = Cache::builder().max_size(1).build().expect("valid settings");
+    let slot = Arc::new(Mutex::new(None));
+    cache.insert(1, Value(Some(Arc::new(Asks(Arc::clone(&slot))))));
+    // The second is given what the first has begun with, and evicts its value while it lands.
+    assert!(cache.get_or_compute(2, async || Value(None)).now_or_never().is_some());
+    cache.insert(1, Value(Some(Arc::new(Asks(Arc::clone(&slot))))));
+    *slot.lock().expect("not poisoned") = Some(cache.clone());
+    assert!(cache.get_or_compute(4, async || Value(None)).now_or_never().is_some());
+    assert!(slot.lock().expect("not poisoned").is_none(), "the destructor has asked");
     check(&cache, 0);
 }
 

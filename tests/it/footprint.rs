@@ -10,6 +10,7 @@ use std::time::Duration;
 use allocation_counter::{AllocationInfo, measure};
 use fleeting::{Cache, ComputeError};
 use futures::FutureExt;
+use futures::channel::oneshot;
 use futures::executor::block_on;
 
 use crate::support::check;
@@ -110,6 +111,19 @@ fn a_compute_call_allocates_nothing_before_it_is_polled() {
 }
 
 #[test]
+fn a_compute_that_ends_at_once_allocates_only_itself() {
+    let cache: Cache<u32, u32> = Cache::builder().max_size(100).build().expect("valid settings");
+    let compute = |keys: std::ops::Range<u32>| {
+        for key in keys {
+            assert_eq!(cache.get_or_compute(key, || async move { key }).now_or_never(), Some(key));
+        }
+    };
+    compute(0..1_000);
+    let info = measure(|| compute(1_000..2_000));
+    assert_eq!((info.count_total, info.bytes_current), (1_000, 0));
+}
+
+#[test]
 fn a_borrowed_key_is_made_owned_only_to_be_stored() {
     let cache: Cache<String, u32> = Cache::builder().build().expect("valid settings");
     cache.insert("key".to_owned(), 1);
@@ -174,6 +188,31 @@ fn computes_that_ended_in_errors_and_panics_leave_nothing() {
     };
     fail(0..1_000);
     assert_eq!(bytes_kept(|| fail(1_000..5_000)), 0);
+    check(&cache, 0);
+}
+
+#[test]
+fn what_a_compute_was_shared_by_is_given_back_when_it_has_landed() {
+    let cache: Cache<u32, [u64; 1_000]> =
+        Cache::builder().max_size(1).build().expect("valid settings");
+    let share = |key| {
+        let (sender, receiver) = oneshot::channel();
+        let compute = async { receiver.await.expect("the sender sends") };
+        let mut first = Box::pin(cache.get_or_compute(key, || compute));
+        assert!(first.as_mut().now_or_never().is_none());
+        let mut others: Vec<_> =
+            (0..100).map(|_| Box::pin(cache.get_or_compute(key, pending))).collect();
+        for other in &mut others {
+            assert!(other.as_mut().now_or_never().is_none());
+        }
+        sender.send([7; 1_000]).expect("the receiver waits");
+        assert!(first.now_or_never().is_some());
+        assert!(others.into_iter().all(|other| other.now_or_never().is_some()));
+    };
+    share(1);
+    assert!(cache.get_or_compute(2, || ready([7; 1_000])).now_or_never().is_some());
+    let kept = bytes_kept(|| share(3));
+    assert!(kept <= 0, "{kept} bytes");
     check(&cache, 0);
 }
 
@@ -259,7 +298,7 @@ fn a_dropped_cache_leaves_nothing() {
 #[test]
 fn a_cache_dropped_with_a_hundred_computes_under_way_leaves_nothing() {
     let drop_with_flights = || {
-        let (sender, receiver) = futures::channel::oneshot::channel::<()>();
+        let (sender, receiver) = oneshot::channel::<()>();
         let receiver = receiver.shared();
         let cache: Cache<u32, u32> = Cache::builder().build().expect("valid settings");
         let mut calls: Vec<_> = (0..100)
