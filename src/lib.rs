@@ -106,12 +106,12 @@
 //!
 //! | | goes first | hit ratio | a hit | an insert that evicts |
 //! |---|---|--:|--:|--:|
-//! | [`Fifo`](Policy::Fifo) | what was stored first | 32.8 % | 146 | 538 |
-//! | [`Lru`](Policy::Lru) | what was used least recently | 34.5 % | 333 | 645 |
-//! | [`Sieve`](Policy::Sieve) | the oldest that was not used lately | 32.9 % | 158 | 678 |
-//! | [`S3Fifo`](Policy::S3Fifo) | what is new and not used again soon | 38.2 % | 158 | 783 |
-//! | [`TinyLfu`](Policy::TinyLfu) | what was used less often | 41.6 % | 184 | 1332 |
-//! | [`Adaptive`](Policy::Adaptive) | what would hit least, by trial | 43.0 % | 183 | 1907 |
+//! | [`Fifo`](Policy::Fifo) | what was stored first | 32.8 % | 146 | 530 |
+//! | [`Lru`](Policy::Lru) | what was used least recently | 34.5 % | 333 | 637 |
+//! | [`Sieve`](Policy::Sieve) | the oldest that was not used lately | 32.9 % | 158 | 670 |
+//! | [`S3Fifo`](Policy::S3Fifo) | what is new and not used again soon | 38.2 % | 158 | 775 |
+//! | [`TinyLfu`](Policy::TinyLfu) | what was used less often | 41.6 % | 184 | 1324 |
+//! | [`Adaptive`](Policy::Adaptive) | what would hit least, by trial | 43.0 % | 183 | 1899 |
 //!
 //! Hit ratios: the mean over 20 recorded traces of databases, disks, web sites and others, each at several
 //! sizes (the best of six other caches has 38.7 %, and no cache could have more than 49.8 %). Costs:
@@ -372,8 +372,9 @@
 //! linked into a hierarchical timing wheel. Large caches are divided into shards, so that threads rarely
 //! meet; a cache of up to 2,047 entries has one.
 //!
-//! A miss whose compute has nothing to wait for costs two allocations: the state that callers share, and
-//! the boxed future. One that waits costs four or five more. All who wait are woken together.
+//! A miss whose compute has nothing to wait for costs one allocation: the boxed future. (The state that
+//! callers share is that of the last such compute of the shard, unless somebody still has it.) One that
+//! waits costs six more. All who wait are woken together.
 //!
 //! How it compares with other caches, and where it loses, is measured by `cargo run --release -p benches`
 //! in the repository; the README shows one run.
@@ -390,7 +391,7 @@
 //! | overwrite | 1: the lock | 1 or 2: the entry, the shard's statistics | 2 |
 //! | insert that evicts | 1: the lock | 8 to 10: two entries and their tags, three nodes of the order of arrival, the heads of the shard | 2 |
 //! | compute that hits | 1: the lock | 1 | 2 |
-//! | compute that misses, and ends at once | 1: the lock, three times | those of an insert, and 4 of its own state | 12 |
+//! | compute that misses, and ends at once | 1: the lock, three times | those of an insert, and 4 of its own state | 11 |
 //!
 //! Nothing is written by all: a full cache passes the place of what it evicts on to what it stores, and
 //! only while it fills does each insert write the one counter of entries. The clock is only read. Shards
