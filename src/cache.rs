@@ -134,9 +134,15 @@ where
         let hash = self.engine.hash(key);
         let store = &self.engine.store;
         if store.has_listener() {
-            return store.remove_told(hash, key, &mut store.leftovers());
+            let mut removed = store.leftovers();
+            let value = store.remove_told(hash, key, &mut removed);
+            removed.clear();
+            return value;
         }
-        let (_, value) = store.remove(hash, key, &mut Leftovers::new())?;
+        let mut removed = Leftovers::new();
+        let (key, value) = store.remove(hash, key, &mut removed)?;
+        removed.clear();
+        drop(key);
         Some(value)
     }
 
@@ -156,6 +162,7 @@ where
         }
         let mut removed = self.engine.store.leftovers();
         let is_fresh = self.engine.store.remove_version(hash, key, version, &mut removed)?;
+        removed.clear();
         Some(value).filter(|_| is_fresh)
     }
 

@@ -86,6 +86,7 @@ impl<K: Hash + Eq, V: Clone, S: BuildHasher> Engine<K, V, S> {
             match self.store.overwrite(hash, key.lookup(), value, lease, &mut removed) {
                 Ok((old, alarm)) => {
                     self.written(alarm);
+                    removed.clear();
                     return old;
                 }
                 Err(unused) => value = unused,
@@ -93,7 +94,7 @@ impl<K: Hash + Eq, V: Clone, S: BuildHasher> Engine<K, V, S> {
         }
         let (old, alarm) = self.store.insert(hash, key.into_key(), value, lease, &mut removed);
         self.written(alarm);
-        // What was removed is dropped in its place: moved to a `drop`, it would have to be copied.
+        removed.clear();
         old
     }
 
@@ -103,6 +104,7 @@ impl<K: Hash + Eq, V: Clone, S: BuildHasher> Engine<K, V, S> {
         let mut removed = self.store.leftovers();
         let (old, alarm) = self.store.insert_told(hash, key, value, lease, &mut removed);
         self.written(alarm);
+        removed.clear();
         old
     }
 
@@ -115,6 +117,7 @@ impl<K: Hash + Eq, V: Clone, S: BuildHasher> Engine<K, V, S> {
             return None;
         }
         let own = options.ttl(&value);
+        options.clear();
         if !self.rules.need_key(own) {
             return self.insert(key, value, self.rules.lease_of_any(own));
         }
@@ -126,18 +129,22 @@ impl<K: Hash + Eq, V: Clone, S: BuildHasher> Engine<K, V, S> {
     /// Stores a value unless there is a fresh one; returns what is there then.
     pub(crate) fn insert_if_absent(&self, key: K, value: V, mut options: Options<V>) -> V {
         if !options.keeps(&value) {
+            options.clear();
             return value;
         }
         let lease = self.rules.lease(&key, &value, options.ttl(&value));
+        options.clear();
         let mut removed = self.store.leftovers();
         let mut item = Item::new(self.hash(&key), key, value.clone());
-        match self.store.insert_if_absent(&mut item, lease, &mut removed) {
+        let there = match self.store.insert_if_absent(&mut item, lease, &mut removed) {
             Ok(alarm) => {
                 self.written(alarm);
                 value
             }
             Err(present) => present,
-        }
+        };
+        removed.clear();
+        there
     }
 }
 
@@ -151,12 +158,14 @@ where
     /// for use under a lock.
     #[inline]
     fn landing(&self, ticket: Ticket, value: &V, options: &mut Options<V>) -> Option<(V, Lease)> {
-        let landing = options.keeps(value).then(|| {
-            let lease = self.lease(ticket, value, options.ttl(value));
-            (value.clone(), lease)
-        });
+        let is_kept = options.keeps(value);
+        let own = if is_kept { options.ttl(value) } else { None };
+        // Before the value is copied: a destructor that panics finds no other's to panic beside it.
         options.clear();
-        landing
+        is_kept.then(|| {
+            let lease = self.lease(ticket, value, own);
+            (value.clone(), lease)
+        })
     }
 
     #[inline]

@@ -106,12 +106,12 @@
 //!
 //! | | goes first | hit ratio | a hit | an insert that evicts |
 //! |---|---|--:|--:|--:|
-//! | [`Fifo`](Policy::Fifo) | what was stored first | 32.8 % | 146 | 530 |
-//! | [`Lru`](Policy::Lru) | what was used least recently | 34.5 % | 333 | 637 |
-//! | [`Sieve`](Policy::Sieve) | the oldest that was not used lately | 32.9 % | 158 | 670 |
-//! | [`S3Fifo`](Policy::S3Fifo) | what is new and not used again soon | 38.2 % | 158 | 775 |
-//! | [`TinyLfu`](Policy::TinyLfu) | what was used less often | 41.6 % | 184 | 1324 |
-//! | [`Adaptive`](Policy::Adaptive) | what would hit least, by trial | 43.0 % | 183 | 1899 |
+//! | [`Fifo`](Policy::Fifo) | what was stored first | 32.8 % | 146 | 533 |
+//! | [`Lru`](Policy::Lru) | what was used least recently | 34.5 % | 333 | 640 |
+//! | [`Sieve`](Policy::Sieve) | the oldest that was not used lately | 32.9 % | 158 | 673 |
+//! | [`S3Fifo`](Policy::S3Fifo) | what is new and not used again soon | 38.2 % | 158 | 778 |
+//! | [`TinyLfu`](Policy::TinyLfu) | what was used less often | 41.6 % | 184 | 1327 |
+//! | [`Adaptive`](Policy::Adaptive) | what would hit least, by trial | 43.0 % | 183 | 1902 |
 //!
 //! Hit ratios: the mean over 20 recorded traces of databases, disks, web sites and others, each at several
 //! sizes (the best of six other caches has 38.7 %, and no cache could have more than 49.8 %). Costs:

@@ -51,6 +51,18 @@ where
         S: BuildHasher,
         P: Source<K, Lookup: Hash>,
     {
+        let value = self.attempts(engine, key);
+        // The closures' destructors may panic: then the value is dropped, because it is still here.
+        drop(self);
+        value
+    }
+
+    fn attempts<K, S, P>(&mut self, engine: &Engine<K, V, S>, key: P) -> Option<V>
+    where
+        K: Hash + Eq,
+        S: BuildHasher,
+        P: Source<K, Lookup: Hash>,
+    {
         let hash = engine.hash(key.lookup());
         let needs_key = engine.rules.need_key(None) || engine.store.has_listener();
         let mut key = if needs_key { Key::Owned(key.into_key()) } else { Key::Given(key) };
@@ -158,7 +170,9 @@ where
     let mut removed = engine.store.leftovers();
     let lease = engine.rules.lease(&key, &value, own);
     let mut item = Item::new(hash, key, value);
-    match engine.store.insert_over(&mut item, version, lease, &mut removed) {
+    let stored = engine.store.insert_over(&mut item, version, lease, &mut removed);
+    removed.clear();
+    match stored {
         Some(alarm) => {
             engine.written(alarm);
             Ok(())

@@ -38,9 +38,9 @@ impl<V> Future for Landed<V> {
 pub(super) struct Stage<V> {
     pub(super) term: Term,
     sharing: Mutex<Sharing<V>>,
-    /// Whether anybody joined the leader. Set under the shard's lock, which the leader has taken once
-    /// more before it looks.
-    is_joined: AtomicBool,
+    /// Whether it is not, or was not, the leader's alone. Set by the leader, or by who joins it, under the
+    /// shard's lock, which the leader has taken once more before it looks.
+    is_shared: AtomicBool,
 }
 
 enum Sharing<V> {
@@ -65,12 +65,12 @@ impl<V> Stage<V> {
     #[inline]
     pub(super) fn new(term: Term) -> Self {
         let sharing = Mutex::new(Sharing::NotYet { waiting: 0 });
-        Self { term, sharing, is_joined: AtomicBool::new(false) }
+        Self { term, sharing, is_shared: AtomicBool::new(false) }
     }
 
     /// A share for one more waiter; `None` if the last one has just left.
     pub(super) fn join(&self) -> Option<Share<V>> {
-        self.is_joined.store(true, Ordering::Relaxed);
+        self.is_shared.store(true, Ordering::Relaxed);
         match &mut *self.sharing.lock() {
             Sharing::NotYet { waiting } => {
                 *waiting += 1;
@@ -83,12 +83,13 @@ impl<V> Stage<V> {
     }
 
     #[inline]
-    pub(super) fn is_joined(&self) -> bool {
-        self.is_joined.load(Ordering::Relaxed)
+    pub(super) fn is_shared(&self) -> bool {
+        self.is_shared.load(Ordering::Relaxed)
     }
 
     /// Ends the first poll: from now on the flight is shared.
     pub(super) fn share(&self, shared: &Shared<Shareable<V>>) {
+        self.is_shared.store(true, Ordering::Relaxed);
         let mut sharing = self.sharing.lock();
         *sharing = match *sharing {
             Sharing::NotYet { waiting: owed @ 1.. } => {
@@ -114,7 +115,7 @@ impl<V> Stage<V> {
     where
         V: Clone,
     {
-        if self.is_joined() {
+        if self.is_shared() {
             // The user's `clone`, under no lock. If it panics, that is what the others are told.
             let copy = contain(|| outcome.clone()).unwrap_or_else(Outcome::panicked);
             let shared = Shareable::Right(Landed(Some(copy))).shared();

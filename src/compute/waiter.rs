@@ -85,7 +85,7 @@ impl<V> Handle for FlightHandle<V> {
 
     #[inline]
     fn is_reusable(&self) -> bool {
-        self.signal.is_as_new() && !self.signal.content.is_joined()
+        !self.signal.content.is_shared()
     }
 }
 
@@ -277,12 +277,13 @@ impl<V> Waiter<V> {
     #[inline]
     fn leave(&mut self) {
         self.dependency = None;
+        // Perhaps the last one: then the compute is dropped at the end of this, also when a waker panics.
+        let _share = match self.share.take() {
+            Some(Share::Owed) => self.signal.content.forgo(),
+            Some(Share::Taken(shared)) => Some(shared),
+            None => None,
+        };
         self.signal.deregister(self.place.take());
-        // Perhaps the last one: then the compute is dropped here.
-        match self.share.take() {
-            Some(Share::Owed) => drop(self.signal.content.forgo()),
-            taken => drop(taken),
-        }
     }
 }
 

@@ -4,6 +4,7 @@ use std::mem;
 use std::time::Duration;
 
 use crate::clock::{Clock, Reading, Tick};
+use crate::panic::contain;
 use crate::rules::Lease;
 use crate::sync::Arc;
 
@@ -219,6 +220,9 @@ impl<K: Eq, V: Clone, F: Handle> Store<K, V, F> {
             let cost = begun.elapsed(&now, &self.clock);
             self.tidy(&mut shard, now.tick(), removed);
             let Some(flight) = shard.flights.end(hash, generation) else {
+                if let Some(value) = value {
+                    removed.value(value);
+                }
                 shard.stats.compute_time += if is_counted { cost } else { Duration::ZERO };
                 return None;
             };
@@ -256,11 +260,16 @@ impl<K: Eq, V: Clone, F: Handle> Store<K, V, F> {
         removed: &mut Leftovers<K, V>,
     ) -> Option<Tick> {
         let Ticket { hash, generation, begun, renews, is_counted } = ticket;
-        // Declared first, so dropped last: under no lock, also when the runtime's clock panics.
-        let ended;
+        // Under no lock: if the runtime's clock panics, the flight is over all the same.
+        let now = contain(|| self.clock.exact_reading());
         let mut shard = self.shard(hash).write();
-        ended = shard.flights.end(hash, generation);
-        let now = self.clock.exact_reading();
+        let ended = shard.flights.end(hash, generation);
+        let Ok(now) = now else {
+            if let Some(flight) = ended {
+                flight.leave(removed);
+            }
+            return None;
+        };
         if is_counted {
             shard.stats.compute_failures += u64::from(matches!(ending, Ending::Failed(_)));
             shard.stats.timeouts += u64::from(matches!(ending, Ending::GivenUp));

@@ -123,7 +123,17 @@ impl<'a, K, V> Leftovers<'a, K, V> {
     }
 
     /// Drops what is held and keeps the room for more; tells the listener.
+    ///
+    /// Who returns a value does so before: one that is on its way is lost where a variable's destructor
+    /// panics.
+    #[inline]
     pub(crate) fn clear(&mut self) {
+        if !self.is_empty() {
+            self.clear_all();
+        }
+    }
+
+    fn clear_all(&mut self) {
         let mut postponed = Postponed::default();
         let key = take(&mut self.key);
         postponed.run(|| drop(key));

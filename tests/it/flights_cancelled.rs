@@ -1,12 +1,12 @@
 //! Callers that are dropped, parked or forgotten: nobody else notices, and the last one takes the
 //! compute along.
 
-use std::future::Future;
+use std::future::{Future, pending};
 use std::mem;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Barrier, Mutex};
-use std::task::Poll;
+use std::task::{Context, Poll, Wake, Waker};
 use std::thread;
 
 use fleeting::{Cache, ComputeError};
@@ -303,7 +303,7 @@ fn a_hundred_thousand_abandoned_computes_leave_nothing_behind() {
             let fate = fates.begin();
             let compute = || async move {
                 let _fate = fate;
-                std::future::pending().await
+                pending().await
             };
             let mut caller = cache.get_or_compute(key, compute).boxed();
             assert!(poll_once(&mut caller).is_none());
@@ -332,10 +332,7 @@ struct EndsWith<F: FnMut() + Unpin>(F);
 impl<F: FnMut() + Unpin> Future for EndsWith<F> {
     type Output = Result<u32, String>;
 
-    fn poll(
-        self: std::pin::Pin<&mut Self>,
-        _: &mut std::task::Context<'_>,
-    ) -> Poll<Result<u32, String>> {
+    fn poll(self: std::pin::Pin<&mut Self>, _: &mut Context<'_>) -> Poll<Result<u32, String>> {
         Poll::Ready(Ok(1))
     }
 }
@@ -419,7 +416,7 @@ fn a_panic_in_the_destructor_of_an_abandoned_compute_reaches_nobody() {
             let bomb = Bomb("the destructor");
             let compute = || async move {
                 let _bomb = bomb;
-                std::future::pending().await
+                pending().await
             };
             let mut caller = cache.get_or_compute(1, compute).boxed();
             assert!(poll_once(&mut caller).is_none());
@@ -441,7 +438,7 @@ fn a_caller_dropped_by_a_panic_takes_a_compute_along_whose_destructor_panics_too
             let bomb = Deferred(|| panic!("the destructor"));
             let compute = || async move {
                 let _bomb = bomb;
-                std::future::pending().await
+                pending().await
             };
             let mut caller = cache.get_or_compute(1, compute).boxed();
             assert!(poll_once(&mut caller).is_none());
@@ -478,7 +475,7 @@ fn the_destructor_of_an_abandoned_compute_may_use_the_cache() {
                 let own = wait(other.try_get_or_compute(1, || async { Ok::<_, u8>(2) }));
                 assert_eq!(own.ok(), Some(2), "its own key is free");
             });
-            std::future::pending().await
+            pending().await
         };
         let mut caller = cache.get_or_compute(1, compute).boxed();
         assert!(poll_once(&mut caller).is_none());
@@ -616,4 +613,40 @@ fn threads_that_come_and_go_leave_each_other_alone() {
         assert_eq!(begun, dropped, "no compute is left");
         check(&cache, 0);
     });
+}
+
+#[test]
+fn who_leaves_with_a_waker_that_breaks_does_not_keep_the_compute() {
+    struct Brittle;
+    impl Wake for Brittle {
+        fn wake(self: Arc<Self>) {}
+    }
+    impl Drop for Brittle {
+        fn drop(&mut self) {
+            assert!(thread::panicking(), "the waker breaks");
+        }
+    }
+    let cache: Cache<u32, u32> = Cache::builder().build().expect("valid settings");
+    let (fates, joins) = (Arc::new(Fates::default()), cache.clone());
+    let fate = fates.begin();
+    let leave = move || {
+        let waker = Waker::from(Arc::new(Brittle));
+        let mut joined = joins.get_or_compute(1, pending).boxed();
+        assert!(joined.poll_unpin(&mut Context::from_waker(&waker)).is_pending());
+        // The cache has the last one from here on.
+        let _ = catch_unwind(AssertUnwindSafe(|| drop(waker)));
+        let left = catch_unwind(AssertUnwindSafe(|| drop(joined)));
+        assert!(left.is_err(), "the waker has broken");
+    };
+    let compute = poll_fn(move |_| {
+        let _fate = &fate;
+        // On a thread of its own: not from inside the compute.
+        thread::scope(|scope| scope.spawn(&leave).join().expect("nothing else breaks"));
+        Poll::Pending
+    });
+    let mut leads = cache.get_or_compute(1, || compute).boxed();
+    assert_eq!(poll_once(&mut leads), None);
+    drop(leads);
+    assert_eq!(fates.counts(), (1, 1));
+    check(&cache, 0);
 }

@@ -2,6 +2,7 @@
 //!
 //! Allocations are counted for each thread by itself, so other tests do not disturb these.
 
+use std::collections::HashMap;
 use std::future::{pending, ready};
 use std::pin::pin;
 use std::task::{Context, Poll, Waker};
@@ -212,6 +213,21 @@ fn what_a_compute_was_shared_by_is_given_back_when_it_has_landed() {
     share(1);
     assert!(cache.get_or_compute(2, || ready([7; 1_000])).now_or_never().is_some());
     let kept = bytes_kept(|| share(3));
+    assert!(kept <= 0, "{kept} bytes");
+    check(&cache, 0);
+}
+
+#[test]
+fn what_a_compute_for_several_keys_was_shared_by_is_given_back_when_it_has_landed() {
+    let cache: Cache<u32, [u64; 1_000]> =
+        Cache::builder().max_size(1).build().expect("valid settings");
+    let compute = |key| {
+        let values = async move |_| HashMap::from([(key, [7; 1_000])]);
+        assert_eq!(block_on(cache.get_or_compute_many([key], values)).len(), 1);
+    };
+    compute(1);
+    assert!(cache.get_or_compute(2, || ready([7; 1_000])).now_or_never().is_some());
+    let kept = bytes_kept(|| compute(3));
     assert!(kept <= 0, "{kept} bytes");
     check(&cache, 0);
 }

@@ -940,3 +940,136 @@ fn iteration_goes_on_after_a_panic_of_clone() {
     assert!(seen.iter().all(|(key, value)| key == value));
     check(&cache, 0);
 }
+
+/// A key whose destructor may panic.
+#[derive(Clone, Debug)]
+struct Brittle {
+    id: u32,
+    is_broken: bool,
+}
+
+impl Brittle {
+    fn whole(id: u32) -> Self {
+        Self { id, is_broken: false }
+    }
+
+    fn broken(id: u32) -> Self {
+        Self { id, is_broken: true }
+    }
+}
+
+impl PartialEq for Brittle {
+    fn eq(&self, other: &Self) -> bool {
+        self.id == other.id
+    }
+}
+
+impl Eq for Brittle {}
+
+impl Hash for Brittle {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        self.id.hash(state);
+    }
+}
+
+impl Drop for Brittle {
+    fn drop(&mut self) {
+        assert!(!self.is_broken || std::thread::panicking(), "the key breaks");
+    }
+}
+
+#[test]
+fn a_value_that_was_to_be_returned_is_dropped_where_the_destructor_of_a_key_panics() {
+    let case = |is_told: bool, act: fn(&Cache<Brittle, Arc<u32>>, Arc<u32>)| {
+        let builder = Cache::builder().max_size(1);
+        let builder = if is_told { builder.on_removal(|_, _, _| ()) } else { builder };
+        let cache = builder.build().expect("valid settings");
+        let value = Arc::new(7);
+        let acted = panics(|| act(&cache, Arc::clone(&value)));
+        assert!(is_told || acted.is_err(), "the key has broken");
+        drop(acted);
+        cache.clear();
+        assert_eq!(Arc::strong_count(&value), 1);
+        check(&cache, 0);
+    };
+    for is_told in [false, true] {
+        case(is_told, |cache, value| {
+            cache.insert(Brittle::whole(1), value);
+            cache.insert(Brittle::broken(1), Arc::new(8));
+        });
+        case(is_told, |cache, value| {
+            cache.insert(Brittle::broken(1), Arc::new(8));
+            cache.entry(Brittle::whole(2)).or_insert(value);
+        });
+        case(is_told, |cache, value| {
+            cache.insert(Brittle::broken(1), value);
+            cache.remove(&Brittle::whole(1));
+        });
+        case(is_told, |cache, value| {
+            cache.insert(Brittle::broken(1), value);
+            cache.remove_if(&Brittle::whole(1), |_| true);
+        });
+    }
+}
+
+/// A capture whose destructor panics.
+struct Splinter;
+
+impl Drop for Splinter {
+    fn drop(&mut self) {
+        assert!(std::thread::panicking(), "the capture breaks");
+    }
+}
+
+#[test]
+fn a_value_that_was_to_be_returned_is_dropped_where_the_destructor_of_an_option_panics() {
+    let cache: Cache<u8, Arc<u32>> = Cache::builder().build().expect("valid settings");
+    let value = Arc::new(7);
+    let unused = || {
+        let splinter = Splinter;
+        move |_: &Arc<u32>| {
+            let _splinter = &splinter;
+            SECOND
+        }
+    };
+    let entry = |key| cache.entry(key).keep_if(|_| false).ttl_with(unused());
+    assert!(panics(|| entry(1).or_insert(Arc::clone(&value))).is_err());
+    assert!(panics(|| entry(2).insert(Arc::clone(&value))).is_err());
+    assert!(panics(|| entry(3).update(|_| Some(Arc::clone(&value)))).is_err());
+    let splinter = Splinter;
+    let update = |_: Option<Arc<u32>>| {
+        let _splinter = &splinter;
+        Some(Arc::clone(&value))
+    };
+    let _ = panics(|| cache.entry(4).update(update));
+    let _ = panics(|| drop(splinter));
+    cache.clear();
+    assert_eq!(Arc::strong_count(&value), 1);
+    check(&cache, 0);
+}
+
+#[test]
+fn a_computed_value_that_came_too_late_and_breaks_reaches_its_caller() {
+    /// A copy breaks.
+    struct Original(bool);
+    impl Clone for Original {
+        fn clone(&self) -> Self {
+            Self(false)
+        }
+    }
+    impl Drop for Original {
+        fn drop(&mut self) {
+            assert!(self.0 || std::thread::panicking(), "the copy breaks");
+        }
+    }
+    let cache: Cache<u32, Original> = Cache::builder().build().expect("valid settings");
+    let writes = cache.clone();
+    let outcome = finish(cache.try_get_or_compute(1, move || async move {
+        writes.remove(&1);
+        Ok::<_, ()>(Original(true))
+    }));
+    assert!(outcome.is_ok_and(|value| value.0));
+    let stats = cache.stats();
+    assert_eq!((stats.computes, stats.compute_failures), (1, 0));
+    check(&cache, 0);
+}
