@@ -192,11 +192,19 @@ fn computes_that_ended_in_errors_and_panics_leave_nothing() {
     check(&cache, 0);
 }
 
+/// Asserts that a compute which stores a large value keeps the room of no other when it has landed.
+fn assert_room_is_given_back(compute: impl Fn(&Cache<u32, [u64; 1_000]>, u32)) {
+    let cache = Cache::builder().max_size(1).build().expect("valid settings");
+    compute(&cache, 1);
+    assert!(cache.get_or_compute(2, || ready([7; 1_000])).now_or_never().is_some());
+    let kept = bytes_kept(|| compute(&cache, 3));
+    assert!(kept <= 0, "{kept} bytes");
+    check(&cache, 0);
+}
+
 #[test]
 fn what_a_compute_was_shared_by_is_given_back_when_it_has_landed() {
-    let cache: Cache<u32, [u64; 1_000]> =
-        Cache::builder().max_size(1).build().expect("valid settings");
-    let share = |key| {
+    assert_room_is_given_back(|cache, key| {
         let (sender, receiver) = oneshot::channel();
         let compute = async { receiver.await.expect("the sender sends") };
         let mut first = Box::pin(cache.get_or_compute(key, || compute));
@@ -209,27 +217,15 @@ fn what_a_compute_was_shared_by_is_given_back_when_it_has_landed() {
         sender.send([7; 1_000]).expect("the receiver waits");
         assert!(first.now_or_never().is_some());
         assert!(others.into_iter().all(|other| other.now_or_never().is_some()));
-    };
-    share(1);
-    assert!(cache.get_or_compute(2, || ready([7; 1_000])).now_or_never().is_some());
-    let kept = bytes_kept(|| share(3));
-    assert!(kept <= 0, "{kept} bytes");
-    check(&cache, 0);
+    });
 }
 
 #[test]
 fn what_a_compute_for_several_keys_was_shared_by_is_given_back_when_it_has_landed() {
-    let cache: Cache<u32, [u64; 1_000]> =
-        Cache::builder().max_size(1).build().expect("valid settings");
-    let compute = |key| {
+    assert_room_is_given_back(|cache, key| {
         let values = async move |_| HashMap::from([(key, [7; 1_000])]);
         assert_eq!(block_on(cache.get_or_compute_many([key], values)).len(), 1);
-    };
-    compute(1);
-    assert!(cache.get_or_compute(2, || ready([7; 1_000])).now_or_never().is_some());
-    let kept = bytes_kept(|| compute(3));
-    assert!(kept <= 0, "{kept} bytes");
-    check(&cache, 0);
+    });
 }
 
 #[test]
