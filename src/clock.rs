@@ -2,9 +2,9 @@
 
 use std::cell::Cell;
 use std::mem;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
-use crate::runtime::Runtime;
+use crate::runtime::{Instant, Runtime};
 use crate::sync::{Arc, AtomicU64, Ordering};
 
 /// A moment: nanoseconds since the clock's start, which is that of the machine or of the cache.
@@ -300,9 +300,7 @@ mod system {
 mod system {
     pub(super) use super::system_instant as instant;
 
-    use std::time::Instant;
-
-    use super::Tick;
+    use super::{Instant, Tick};
 
     pub(super) struct Clock(Instant);
 

@@ -45,9 +45,10 @@ impl Host {
         V: Clone + Send + Sync + 'static,
     {
         let Some(background) = self.open_background() else { return };
-        if waiter.drive()
-            && let Some(driver) = waiter.accompany(terms)
-        {
+        if !waiter.drive() {
+            return;
+        }
+        if let Some(driver) = waiter.accompany(terms) {
             background.spawn(driver.driven());
         }
     }

@@ -91,9 +91,7 @@ impl<C> Signal<C> {
     /// A signal for another flight of the same cache: this one, if nobody else has it.
     #[inline]
     pub(super) fn renewed(mut this: Arc<Self>, content: C) -> Arc<Self> {
-        if let Some(signal) = Arc::get_mut(&mut this)
-            && signal.is_as_new()
-        {
+        if let Some(signal) = Arc::get_mut(&mut this).filter(|signal| signal.is_as_new()) {
             *signal.state.get_mut() = POLLING;
             *signal.permit.get_mut() = 0;
             signal.content = content;

@@ -5,11 +5,11 @@ use std::fmt;
 use std::future::Future;
 use std::pin::{Pin, pin};
 use std::task::{Context, Poll, Wake, Waker};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use slab::Slab;
 
-use super::{Spawner, Task, Timer};
+use super::{Instant, Spawner, Task, Timer};
 use crate::compute::apart;
 use crate::sync::{Arc, AtomicBool, Mutex, Ordering, Weak};
 

@@ -46,26 +46,29 @@
 //! # Ok::<(), fleeting::BuildError>(())
 //! ```
 
-#[cfg(feature = "async-std")]
-mod async_std;
+#[cfg(not(all(target_family = "wasm", target_os = "unknown")))]
+mod adapters;
 #[cfg(feature = "test-util")]
 mod manual;
-#[cfg(feature = "smol")]
-mod smol;
-#[cfg(feature = "tokio")]
-mod tokio;
 
-#[cfg(feature = "async-std")]
-pub use self::async_std::AsyncStd;
+#[cfg(all(
+    any(feature = "async-std", feature = "smol", feature = "tokio"),
+    not(all(target_family = "wasm", target_os = "unknown"))
+))]
+pub use self::adapters::*;
 #[cfg(feature = "test-util")]
 pub use self::manual::Manual;
-#[cfg(feature = "smol")]
-pub use self::smol::Smol;
-#[cfg(feature = "tokio")]
-pub use self::tokio::Tokio;
 
 use std::sync::Arc;
-use std::time::Instant;
+
+/// A moment of a [`Timer`]'s clock: `std::time::Instant`, except on `wasm32-unknown-unknown`.
+///
+/// The standard library has no clock there: reading it panics. So on that target this is the `Instant` of
+/// the [web-time](https://docs.rs/web-time) crate, which asks the page or Node.js.
+#[cfg(not(all(target_family = "wasm", target_os = "unknown")))]
+pub use std::time::Instant;
+#[cfg(all(target_family = "wasm", target_os = "unknown"))]
+pub use web_time::Instant;
 
 /// A unit of background work, or a wait: it ends and yields nothing.
 pub type Task = futures_util::future::BoxFuture<'static, ()>;

@@ -264,10 +264,10 @@ impl<K, F> Flights<K, F> {
     where
         F: Handle,
     {
-        if let State::Running(handle) = flight.state
-            && handle.is_reusable()
-        {
-            self.spare = Some(handle);
+        if let State::Running(handle) = flight.state {
+            if handle.is_reusable() {
+                self.spare = Some(handle);
+            }
         }
     }
 

@@ -164,10 +164,10 @@ impl<K: Eq, V: Clone, F: Handle> Store<K, V, F> {
                 }
             }
             Wanted::Recomputed => {
-                if let Some(Found::Running(handle)) = flights.find(hash, &key, &self.clock)
-                    && let Some(joined) = join(handle)
-                {
-                    return Begun::Joined(joined, key);
+                if let Some(Found::Running(handle)) = flights.find(hash, &key, &self.clock) {
+                    if let Some(joined) = join(handle) {
+                        return Begun::Joined(joined, key);
+                    }
                 }
             }
         }

@@ -198,9 +198,7 @@ impl<K, V, F> Store<K, V, F> {
         room: &mut Room<'a>,
         removed: &mut Leftovers<K, V>,
     ) {
-        if let Some(load) = &self.load
-            && room.turn.is_none()
-        {
+        if let Some(load) = self.load.as_ref().filter(|_| room.turn.is_none()) {
             room.turn = load.try_turn();
             if room.turn.is_none() {
                 // What is held here may be just what another lacks, who keeps what it has.

@@ -26,10 +26,10 @@ impl<K: Eq, V, F> Store<K, V, F> {
         removed: &mut Leftovers<K, V>,
     ) -> (Option<V>, Tick) {
         let mut item = Item::new(hash, key, value);
-        if !self.is_weighed()
-            && let Some(stored) = self.insert_at_once(&mut item, lease.ttl, removed)
-        {
-            return stored;
+        if !self.is_weighed() {
+            if let Some(stored) = self.insert_at_once(&mut item, lease.ttl, removed) {
+                return stored;
+            }
         }
         self.insert_with_room(&mut item, lease, removed, |_, _, _| None)
     }

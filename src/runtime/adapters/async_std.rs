@@ -1,8 +1,6 @@
 //! The adapter for async-std.
 
-use std::time::Instant;
-
-use super::{Spawner, Task, Timer};
+use crate::runtime::{Instant, Spawner, Task, Timer};
 
 /// Background work on async-std's global executor.
 ///

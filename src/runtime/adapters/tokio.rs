@@ -1,10 +1,8 @@
 //! The adapter for tokio.
 
-use std::time::Instant;
-
 use tokio::runtime::Handle;
 
-use super::{Spawner, Task, Timer};
+use crate::runtime::{Instant, Spawner, Task, Timer};
 
 /// Background work on a tokio runtime, through its handle.
 ///
@@ -68,7 +66,7 @@ impl Timer for Tokio {
     fn now(&self) -> Instant {
         // On a thread that ends, tokio may be gone already, and panic: then it is the system's time.
         if Handle::try_current().is_err_and(|error| error.is_thread_local_destroyed()) {
-            return super::system_now();
+            return crate::runtime::system_now();
         }
         let _entered = self.handle.enter();
         tokio::time::Instant::now().into_std()

@@ -1,8 +1,6 @@
 //! The adapter for smol.
 
-use std::time::Instant;
-
-use super::{Spawner, Task, Timer};
+use crate::runtime::{Instant, Spawner, Task, Timer};
 
 /// Background work on smol's global executor.
 ///
