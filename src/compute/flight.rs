@@ -20,6 +20,7 @@ use futures_util::future::BoxFuture;
 use crate::clock::Clock;
 use crate::options::Options;
 use crate::panic::contain;
+use crate::runtime::RuntimeContext;
 use crate::store::{Ending, Failure, Ticket};
 use crate::sync::{Arc, Weak};
 
@@ -62,6 +63,8 @@ pub(super) struct Flight<V> {
     pub(super) waker: Waker,
     /// `None` before it is made, and when it is over.
     pub(super) compute: Option<Compute<V>>,
+    /// In which the compute is polled and dropped. Unknown while a leader has the flight, which sees to that.
+    pub(super) context: RuntimeContext,
     /// Leads nowhere while a leader has the flight.
     pub(super) ground: Weak<dyn Ground<V>>,
     pub(super) tickets: Tickets,
@@ -70,16 +73,18 @@ pub(super) struct Flight<V> {
 }
 
 impl<V> Flight<V> {
-    /// Stores the outcome, if it is a value, and leaves the store.
+    /// Stores the outcome, if it is a value, and leaves the store. The compute is dropped by now; `dropped` says
+    /// whether its destructor panicked.
     ///
     /// What is the user's is gone afterwards: `Shared` drops the rest, and must not see a panic.
     #[inline]
     pub(super) fn land(
         &mut self,
         mut outcome: Outcome<V>,
+        dropped: Result<(), Arc<str>>,
         ground: Option<&dyn Ground<V>>,
     ) -> Outcome<V> {
-        if let Err(message) = self.drop_compute() {
+        if let Err(message) = dropped {
             outcome.replace_by_panic(message);
         }
         let brings_values = outcome.brings_values() && !self.signal.content.term.is_given_up();
@@ -133,7 +138,8 @@ impl<V> Flight<V> {
     }
 
     fn drop_compute(&mut self) -> Result<(), Arc<str>> {
-        contain(|| drop(self.compute.take()))
+        let compute = self.compute.take();
+        contain(|| self.context.run(|| drop(compute)))
     }
 }
 
@@ -145,12 +151,14 @@ impl<V> Future for Flight<V> {
         flight.signal.polling();
         let compute = flight.compute.as_mut().expect("a flight has a compute until it is over");
         let mut context = Context::from_waker(&flight.waker);
-        let Poll::Ready(outcome) = poll_contained(|| compute.as_mut().poll(&mut context)) else {
+        let poll = || flight.context.run(|| compute.as_mut().poll(&mut context));
+        let Poll::Ready(outcome) = poll_contained(poll) else {
             Polling::note(Progress::Pending);
             return Poll::Pending;
         };
+        let dropped = flight.drop_compute();
         let ground = flight.ground.upgrade();
-        let outcome = flight.land(outcome, ground.as_deref());
+        let outcome = flight.land(outcome, dropped, ground.as_deref());
         // Perhaps the last handle has gone meanwhile: then everything is dropped here.
         let _ = contain(|| drop(ground));
         Polling::note(Progress::Done);

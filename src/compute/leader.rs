@@ -11,13 +11,13 @@ use futures_util::task::{ArcWake, waker, waker_ref};
 
 use crate::options::Options;
 use crate::panic::contain;
+use crate::runtime::RuntimeContext;
 use crate::store::Ticket;
 use crate::sync::{Arc, Weak};
 
 use super::flight::{Compute, Flight, Ground, Tickets, poll_contained};
 use super::outcome::Outcome;
 use super::patience::Allowance;
-use super::permits::Permits;
 use super::recursion::Polling;
 use super::share::{Shareable, Stage};
 use super::signal::{AnySignal, Origin, Progress, Signal};
@@ -89,6 +89,7 @@ where
             signal,
             waker: Waker::noop().clone(),
             compute: None,
+            context: RuntimeContext::Unknown,
             ground: Weak::<G>::new(),
             tickets,
             options,
@@ -113,8 +114,10 @@ where
     }
 
     /// Lets go of the flight, which finds its own way to the ground from here on.
-    fn release(&mut self) -> Flight<V> {
+    fn release(&mut self, terms: Terms<'_>) -> Flight<V> {
         let mut flight = self.flight.take().expect("a leader has a flight until it is shared");
+        flight.settle_in(terms.clock);
+        flight.context = RuntimeContext::of(terms.runtime);
         flight.ground = Arc::<G>::downgrade(self.ground);
         flight.waker = waker(Arc::clone(&flight.signal));
         flight
@@ -125,14 +128,13 @@ where
     where
         F: Future<Output = Outcome<V>> + Send + 'static,
     {
-        let mut flight = self.release();
-        flight.settle_in(terms.clock);
+        let mut flight = self.release(terms);
         let signal = Arc::clone(&flight.signal);
         // Inside the flight: a closure that asks for its own key is told so.
         let polling = Polling::begin(Arc::<Signal<Stage<V>>>::clone(&signal));
         let edge = polling.as_ref().and_then(Polling::edge);
-        flight.compute = Some(match contain(make) {
-            Ok(compute) => admitted(compute, terms.permits, &flight.signal),
+        flight.compute = Some(match contain(|| terms.within(make)) {
+            Ok(compute) => admitted(compute, terms, &flight.signal),
             Err(message) => std::future::ready(Outcome::panicked(message)).boxed(),
         });
         // Perhaps the compute goes on in the background, and nobody here waits for it.
@@ -163,14 +165,14 @@ where
         let polling = Polling::begin(Arc::<Signal<Stage<V>>>::clone(&flight.signal));
         let polling = polling.expect("a new flight is not polled yet");
         let dependency = depend(&polling);
-        if let Poll::Ready(outcome) = flight.first_poll(make, terms.permits) {
-            let outcome = flight.land(outcome, Some(&**self.ground));
+        if let Poll::Ready(outcome) = flight.first_poll(make, terms) {
+            let dropped = contain(|| terms.within(|| drop(flight.compute.take())));
+            let outcome = flight.land(outcome, dropped, Some(&**self.ground));
             flight.signal.content.end(&outcome);
             return Launched::Ended(Awaited::Outcome(outcome));
         }
         Polling::note(Progress::Pending);
-        let mut flight = self.release();
-        flight.settle_in(terms.clock);
+        let flight = self.release(terms);
         let signal = Arc::clone(&flight.signal);
         let shared = Shareable::Left(flight).shared();
         signal.content.share(&shared);
@@ -194,10 +196,10 @@ impl<V, G: Ground<V> + 'static> Drop for Leader<'_, V, G> {
 #[inline]
 fn admitted<V: Clone + Send + Sync + 'static>(
     compute: impl Future<Output = Outcome<V>> + Send + 'static,
-    permits: Option<&Permits>,
+    terms: Terms<'_>,
     signal: &Arc<Signal<Stage<V>>>,
 ) -> Compute<V> {
-    match permits {
+    match terms.permits {
         None => compute.boxed(),
         Some(permits) => {
             let signal: Arc<AnySignal> = Arc::<Signal<Stage<V>>>::clone(signal);
@@ -211,15 +213,16 @@ impl<V: Clone + Send + Sync + 'static> Flight<V> {
     fn first_poll<F>(
         &mut self,
         make: impl FnOnce() -> F,
-        permits: Option<&Permits>,
+        terms: Terms<'_>,
     ) -> Poll<Outcome<V>>
     where
         F: Future<Output = Outcome<V>> + Send + 'static,
     {
         let Self { signal, compute, .. } = self;
-        poll_contained(|| {
-            let compute = compute.insert(admitted(make(), permits, signal));
+        let poll = || {
+            let compute = compute.insert(admitted(make(), terms, signal));
             compute.poll_unpin(&mut Context::from_waker(&waker_ref(signal)))
-        })
+        };
+        poll_contained(|| terms.within(poll))
     }
 }

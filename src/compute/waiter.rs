@@ -9,7 +9,7 @@ use futures_util::future::Shared;
 
 use crate::clock::{Clock, Tick};
 use crate::panic::contain;
-use crate::runtime::{Runtime, Task};
+use crate::runtime::{Runtime, Task, run_within};
 use crate::store::Handle;
 use crate::sync::Arc;
 
@@ -103,6 +103,15 @@ impl Terms<'_> {
     #[inline]
     pub(super) fn are_timed(self) -> bool {
         !matches!(self.allowance, Allowance::Endless)
+    }
+
+    /// Runs what is part of a compute: where it finds the runtime of its cache.
+    #[inline]
+    pub(super) fn within<T>(self, code: impl FnOnce() -> T) -> T {
+        match self.runtime {
+            None => code(),
+            Some(runtime) => run_within(&**runtime, code),
+        }
     }
 
     #[inline]

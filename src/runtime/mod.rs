@@ -48,6 +48,7 @@
 
 #[cfg(not(all(target_family = "wasm", target_os = "unknown")))]
 mod adapters;
+mod context;
 #[cfg(feature = "test-util")]
 mod manual;
 
@@ -58,6 +59,7 @@ mod manual;
 pub use self::adapters::*;
 #[cfg(feature = "test-util")]
 pub use self::manual::Manual;
+pub(crate) use self::context::{RuntimeContext, run_within};
 
 use std::sync::Arc;
 
@@ -81,6 +83,16 @@ pub trait Spawner: Send + Sync + 'static {
     /// without background work, and may try again later. It must not run the task to its end
     /// before returning, because the sweeper's task lasts as long as the cache.
     fn spawn(&self, task: Task);
+
+    /// Runs `poll` where what it polls finds this runtime: its timers, its sockets, its `spawn`.
+    ///
+    /// Any caller may drive a compute, on any thread. So each of its polls, and its destructor, run through this.
+    /// A runtime that is found through a thread-local, as tokio's is, enters it here; by default nothing is
+    /// entered. `poll` must run exactly once, on this thread, before this returns, and a panic of it must pass
+    /// through. If the runtime is gone, run `poll` as it is.
+    fn within(&self, poll: &mut dyn FnMut()) {
+        poll();
+    }
 }
 
 #[expect(clippy::disallowed_methods, reason = "a timer is where time comes from")]
@@ -119,6 +131,10 @@ const _: Option<&dyn Runtime> = None; // Stays usable as a trait object.
 impl<T: Spawner + ?Sized> Spawner for Arc<T> {
     fn spawn(&self, task: Task) {
         (**self).spawn(task);
+    }
+
+    fn within(&self, poll: &mut dyn FnMut()) {
+        (**self).within(poll);
     }
 }
 

@@ -10,6 +10,8 @@ mod capacity;
 mod changes;
 mod circles;
 mod close;
+#[cfg(feature = "tokio")]
+mod contexts;
 #[cfg(feature = "test-util")]
 mod corners;
 #[cfg(feature = "test-util")]
