@@ -57,6 +57,8 @@ pub struct CacheBuilder<K, V, S = DefaultHashBuilder> {
 struct Computes {
     max_concurrent: Option<usize>,
     timeout: Option<Duration>,
+    stale_if_slow: Option<Duration>,
+    spawned: bool,
     refresh_after: Option<Duration>,
     early_refresh: f64,
     stale_while_revalidate: Duration,
@@ -398,6 +400,48 @@ impl<K, V, S> CacheBuilder<K, V, S> {
         self
     }
 
+    /// Sets how long a caller waits for a compute before it takes the stale value instead. Needs a
+    /// [`runtime`](Self::runtime). The default is as long as the compute takes.
+    ///
+    /// It holds for the caller that leads a compute and for those that join it. The stale value is one that
+    /// [`stale_if_error`](Self::stale_if_error) keeps; where there is none, the caller waits on. The compute goes
+    /// on in the background and fills the cache. [`Cache::refresh`](crate::Cache::refresh) and its kin wait for
+    /// the new value all the same. [`Entry::stale_if_slow`](crate::Entry::stale_if_slow) sets another time for one
+    /// call.
+    ///
+    /// ```
+    /// # use std::time::Duration;
+    /// # use fleeting::{Cache, CacheBuilder};
+    /// # fn build(builder: CacheBuilder<u64, String>) -> Result<Cache<u64, String>, fleeting::BuildError> {
+    /// // At most 50 ms late, unless the last value is more than an hour too old.
+    /// builder
+    ///     .ttl(Duration::from_secs(60))
+    ///     .stale_if_error(Duration::from_secs(3600))
+    ///     .stale_if_slow(Duration::from_millis(50))
+    ///     .build()
+    /// # }
+    /// ```
+    pub fn stale_if_slow(mut self, stale_if_slow: Duration) -> Self {
+        self.computes.stale_if_slow = Some(stale_if_slow);
+        self
+    }
+
+    /// Runs computes as tasks of the runtime, for which callers only wait. Needs a [`runtime`](Self::runtime).
+    /// The default is `false`: callers poll the compute themselves.
+    ///
+    /// A compute can then do what only a task of its runtime can, such as tokio's `block_in_place`, and each of
+    /// its awaits wakes one task instead of every caller. The price is one more task for each compute, also for
+    /// one that is ready at once. All else stays: the compute is dropped when its last caller leaves, a circle of
+    /// computes is noticed, and if the runtime is gone, callers poll again. The closure that makes the compute is
+    /// still called by the first caller. [`Entry::spawned`](crate::Entry::spawned) does so for one call.
+    ///
+    /// A task runs only while its runtime does: where nothing drives that, as between two calls of `block_on` on
+    /// a current-thread runtime of tokio's, callers elsewhere wait.
+    pub fn spawn_computes(mut self, spawn_computes: bool) -> Self {
+        self.computes.spawned = spawn_computes;
+        self
+    }
+
     /// Sets how eagerly values are renewed by chance before they expire, so that the callers of a popular
     /// key need not all wait for it at the same moment. The default is 0.0: not at all.
     ///
@@ -451,6 +495,15 @@ impl<K, V, S> CacheBuilder<K, V, S> {
         }
         if computes.timeout.is_some() && self.runtime.is_none() {
             return broken("compute_timeout", "needs a runtime");
+        }
+        if computes.stale_if_slow.is_some_and(|wait| wait.is_zero()) {
+            return broken("stale_if_slow", "must be more than zero");
+        }
+        if computes.stale_if_slow.is_some() && self.runtime.is_none() {
+            return broken("stale_if_slow", "needs a runtime");
+        }
+        if computes.spawned && self.runtime.is_none() {
+            return broken("spawn_computes", "needs a runtime");
         }
         if computes.refresh_after.is_some_and(|age| age.is_zero()) {
             return broken("refresh_after", "must be more than zero");
@@ -520,6 +573,8 @@ where
         let host = Host {
             background: runtime.map(Background::new),
             compute_timeout: computes.timeout,
+            stale_if_slow: computes.stale_if_slow,
+            spawns_computes: computes.spawned,
             permits: computes.max_concurrent.map(Permits::new),
         };
         let expiry = Expiry { ttl: ttl.into(), rule: self.expiry, jitter: self.ttl_jitter };

@@ -90,6 +90,26 @@ impl<'a, K, V, S, P> Entry<'a, K, V, S, P> {
         self
     }
 
+    /// Takes a stale value instead when the compute takes longer than this, in place of the cache's
+    /// [`stale_if_slow`](crate::CacheBuilder::stale_if_slow).
+    ///
+    /// The time begins when the call begins to wait. Without a runtime there is nobody to wake the call, and
+    /// nothing for the compute to go on with: then it has no effect.
+    pub fn stale_if_slow(mut self, stale_if_slow: Duration) -> Self {
+        self.options.special().stale_if_slow = Some(stale_if_slow);
+        self
+    }
+
+    /// Runs the compute as a task of the runtime, as
+    /// [`spawn_computes`](crate::CacheBuilder::spawn_computes) does for all computes of a cache.
+    ///
+    /// If this call joins a compute that another caller began, that one runs as it was begun. Without a runtime it
+    /// has no effect.
+    pub fn spawned(mut self) -> Self {
+        self.options.special().is_spawned = true;
+        self
+    }
+
     /// Stores the value only if `condition` holds for it; the call returns it all the same.
     ///
     /// The closure runs once, when the value is there, under no lock. If this call joins a compute that

@@ -17,7 +17,9 @@ pub(crate) struct Special<V> {
     pub(crate) lifetime: Lifetime<V>,
     pub(crate) keep_if: Option<KeepIf<V>>,
     pub(crate) timeout: Option<Duration>,
+    pub(crate) stale_if_slow: Option<Duration>,
     pub(crate) is_detached: bool,
+    pub(crate) is_spawned: bool,
     /// No option: the value that the call has found, while it renews it itself.
     pub(crate) found: Option<V>,
 }
@@ -48,8 +50,15 @@ impl<V> Options<V> {
         let ttl = self.ttl;
         self.special.get_or_insert_with(|| {
             let lifetime = ttl.map_or(Lifetime::Default, Lifetime::Fixed);
-            let (keep_if, timeout, found) = (None, None, None);
-            Box::new(Special { lifetime, keep_if, timeout, is_detached: false, found })
+            Box::new(Special {
+                lifetime,
+                keep_if: None,
+                timeout: None,
+                stale_if_slow: None,
+                is_detached: false,
+                is_spawned: false,
+                found: None,
+            })
         })
     }
 
@@ -69,6 +78,16 @@ impl<V> Options<V> {
     #[inline]
     pub(crate) fn is_detached(&self) -> bool {
         self.special.as_ref().is_some_and(|special| special.is_detached)
+    }
+
+    #[inline]
+    pub(crate) fn stale_if_slow(&self) -> Option<Duration> {
+        self.special.as_ref().and_then(|special| special.stale_if_slow)
+    }
+
+    #[inline]
+    pub(crate) fn is_spawned(&self) -> bool {
+        self.special.as_ref().is_some_and(|special| special.is_spawned)
     }
 
     pub(crate) fn found(&self) -> Option<&V> {

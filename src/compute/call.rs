@@ -19,11 +19,11 @@ use crate::sync::Arc;
 
 use super::error::ComputeError;
 use super::flight::Ground;
-use super::host::Host;
+use super::host::{Host, Terms};
 use super::leader::{Launched, Leader};
 use super::make::Make;
 use super::outcome::{Fault, Outcome};
-use super::waiter::{Awaited, FlightHandle, Terms, Waiter};
+use super::waiter::{Awaited, FlightHandle, Waiter};
 
 /// What a call needs of its cache.
 pub(crate) struct Parts<'a, K, V, S, G> {
@@ -173,6 +173,12 @@ where
             let awaited = match &mut call.waiter {
                 Some(waiter) => {
                     let awaited = ready!(waiter.poll_unpin(context));
+                    if let Awaited::Slow = awaited {
+                        match call.stand_in_while_slow() {
+                            Some(value) => return Poll::Ready(A::answer(Ok(value))),
+                            None => continue,
+                        }
+                    }
                     call.waiter = None;
                     awaited
                 }
@@ -305,8 +311,7 @@ where
                 let make = erased(make, self.into_outcome, || Some(value.clone()));
                 let waiter = leader.share(make, terms);
                 drop(removed);
-                waiter.drive();
-                background.spawn(waiter.driven());
+                waiter.go_on(background);
             }
             (Begun::Leads, None) => {
                 if read == Read::Hit {
@@ -389,12 +394,12 @@ where
     ) -> Entered<V> {
         let make = self.make.take().expect("a call leads once");
         let make = erased(make, self.into_outcome, || self.stale());
-        if removed.is_empty() {
+        if removed.is_empty() && terms.task_runner().is_none() {
             return match leader.launch(make, terms, context) {
                 Launched::Ended(awaited) => Entered::Ended(awaited),
                 Launched::UnderWay(waiter) => {
                     self.detach(&waiter, terms, is_detached);
-                    Entered::Leads(waiter)
+                    if waiter.is_timed() { Entered::Joins(waiter) } else { Entered::Leads(waiter) }
                 }
             };
         }
@@ -420,7 +425,7 @@ where
     #[inline]
     fn detach(&self, waiter: &Waiter<V>, terms: Terms<'_>, is_detached: bool) {
         if is_detached {
-            self.parts.host.detach(waiter, terms);
+            waiter.detach(terms);
         }
     }
 
@@ -442,6 +447,7 @@ where
             },
             Awaited::GivenUp(deadline) if self.can_ask_again_until(deadline) => return None,
             Awaited::GivenUp(_) | Awaited::TimedOut => None,
+            Awaited::Slow => unreachable!("a call that finds no stale value waits on"),
         };
         if let Some(value) = self.stand_in() {
             return Some(Ok(value));
@@ -472,6 +478,16 @@ where
     fn stand_in(&mut self) -> Option<V> {
         let value = self.stale()?;
         self.count(Read::StaleHit);
+        Some(value)
+    }
+
+    /// The value that was there when the call began, in place of an outcome that has not come yet. The compute goes
+    /// on in the background; where it could not, the call waits for it.
+    #[cold]
+    fn stand_in_while_slow(&mut self) -> Option<V> {
+        let background = self.parts.host.open_background()?;
+        let value = self.stand_in()?;
+        self.waiter.take()?.go_on(background);
         Some(value)
     }
 

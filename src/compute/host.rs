@@ -1,22 +1,24 @@
-//! Host: what a cache's computes run on, and by which rules.
+//! Host: what a cache's computes run on, and by which rules; and the terms of one call.
 
 use std::time::Duration;
 
 use crate::background::Background;
-use crate::clock::Clock;
+use crate::clock::{Clock, Tick};
 use crate::options::Options;
-use crate::runtime::Runtime;
+use crate::runtime::{Runtime, run_within};
 use crate::sync::Arc;
 
-use super::patience::Allowance;
+use super::patience::{Allowance, Patience};
 use super::permits::Permits;
-use super::waiter::{Terms, Waiter};
+use super::term::Term;
 
 /// What is the same for all computes of a cache.
 pub(crate) struct Host {
     /// `None` without a runtime.
     pub(crate) background: Option<Background>,
     pub(crate) compute_timeout: Option<Duration>,
+    pub(crate) stale_if_slow: Option<Duration>,
+    pub(crate) spawns_computes: bool,
     pub(crate) permits: Option<Permits>,
 }
 
@@ -27,6 +29,7 @@ impl Host {
         self.background.as_ref().filter(|background| background.is_open())
     }
 
+    #[inline]
     fn runtime(&self) -> Option<&Arc<dyn Runtime>> {
         self.background.as_ref().map(Background::runtime)
     }
@@ -34,22 +37,71 @@ impl Host {
     /// The terms of a call with these options.
     #[inline]
     pub(super) fn terms<'a, V>(&'a self, options: &Options<V>, clock: &'a Clock) -> Terms<'a> {
-        let runtime = self.runtime();
-        let allowance = Allowance::new(options.timeout(), self.compute_timeout, runtime);
-        Terms { allowance, clock, runtime, permits: self.permits.as_ref() }
+        let allowance = Allowance::new(options.timeout(), self.compute_timeout, self.runtime());
+        let stale_if_slow = options.stale_if_slow().or(self.stale_if_slow);
+        let is_spawned = self.spawns_computes || options.is_spawned();
+        Terms { host: self, clock, allowance, stale_if_slow, is_spawned }
+    }
+}
+
+/// On which terms a caller computes and waits.
+#[derive(Clone, Copy)]
+pub(super) struct Terms<'a> {
+    pub(super) host: &'a Host,
+    pub(super) clock: &'a Clock,
+    pub(super) allowance: Allowance,
+    /// How long the caller waits before it rather takes a stale value.
+    stale_if_slow: Option<Duration>,
+    is_spawned: bool,
+}
+
+impl<'a> Terms<'a> {
+    pub(super) fn runtime(self) -> Option<&'a Arc<dyn Runtime>> {
+        self.host.runtime()
     }
 
-    /// Lets a compute go on when its callers have left, if there is something to run it on.
-    pub(super) fn detach<V>(&self, waiter: &Waiter<V>, terms: Terms<'_>)
-    where
-        V: Clone + Send + Sync + 'static,
-    {
-        let Some(background) = self.open_background() else { return };
-        if !waiter.drive() {
-            return;
+    #[inline]
+    pub(super) fn permits(self) -> Option<&'a Permits> {
+        self.host.permits.as_ref()
+    }
+
+    /// Where the compute is to run as a task, if it is.
+    #[inline]
+    pub(super) fn task_runner(self) -> Option<&'a Background> {
+        if self.is_spawned { self.host.open_background() } else { None }
+    }
+
+    /// Whether the compute may be given up.
+    #[inline]
+    pub(super) fn are_timed(self) -> bool {
+        !matches!(self.allowance, Allowance::Endless)
+    }
+
+    /// Runs what is part of a compute: where it finds the runtime of its cache.
+    #[inline]
+    pub(super) fn within<T>(self, code: impl FnOnce() -> T) -> T {
+        match self.runtime() {
+            None => code(),
+            Some(runtime) => run_within(&**runtime, code),
         }
-        if let Some(driver) = waiter.accompany(terms) {
-            background.spawn(driver.driven());
-        }
+    }
+
+    /// From when on a caller that begins to wait now rather takes a stale value.
+    #[inline]
+    pub(super) fn slow_from(self) -> Tick {
+        self.stale_if_slow.map_or(Tick::NEVER, |wait| self.clock.now().after(wait))
+    }
+
+    /// The patience of a caller that has until `deadline`; `None` if it waits for as long as it takes.
+    #[inline]
+    pub(super) fn patience(
+        self,
+        deadline: Tick,
+        slow_from: Tick,
+        term: &Term,
+    ) -> Option<Box<Patience>> {
+        let is_endless = !self.are_timed() && slow_from == Tick::NEVER;
+        let runtime = self.runtime().filter(|_| !is_endless)?;
+        Some(Box::new(Patience::until(deadline, slow_from, term.limit(), self.clock, runtime)))
     }
 }

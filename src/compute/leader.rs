@@ -15,14 +15,16 @@ use crate::runtime::RuntimeContext;
 use crate::store::Ticket;
 use crate::sync::{Arc, Weak};
 
+use super::driver::Driver;
 use super::flight::{Compute, Flight, Ground, Tickets, poll_contained};
+use super::host::Terms;
 use super::outcome::Outcome;
 use super::patience::Allowance;
 use super::recursion::Polling;
 use super::share::{Shareable, Stage};
 use super::signal::{AnySignal, Origin, Progress, Signal};
 use super::term::Term;
-use super::waiter::{Awaited, FlightHandle, Terms, Waiter, depend};
+use super::waiter::{Awaited, FlightHandle, Waiter, depend};
 
 /// Who is to make the compute of a flight. Dropped before, it ends the flight.
 pub(super) struct Leader<'a, V, G: Ground<V> + 'static> {
@@ -117,13 +119,13 @@ where
     fn release(&mut self, terms: Terms<'_>) -> Flight<V> {
         let mut flight = self.flight.take().expect("a leader has a flight until it is shared");
         flight.settle_in(terms.clock);
-        flight.context = RuntimeContext::of(terms.runtime);
+        flight.context = RuntimeContext::of(terms.runtime());
         flight.ground = Arc::<G>::downgrade(self.ground);
         flight.waker = waker(Arc::clone(&flight.signal));
         flight
     }
 
-    /// Makes the compute, and leaves the first poll to whoever waits.
+    /// Makes the compute, and leaves the first poll to its task, or else to whoever waits.
     pub(super) fn share<F>(&mut self, make: impl FnOnce() -> F, terms: Terms<'_>) -> Waiter<V>
     where
         F: Future<Output = Outcome<V>> + Send + 'static,
@@ -140,12 +142,17 @@ where
         // Perhaps the compute goes on in the background, and nobody here waits for it.
         drop(edge);
         drop(polling);
+        let driver = terms.task_runner().map(|runner| (Driver::new(&signal), runner));
         let shared = Shareable::Left(flight).shared();
         signal.content.share(&shared);
         // As if there had been a first poll, during which the compute was woken.
         ArcWake::wake_by_ref(&signal);
         signal.polled(Progress::Pending);
-        Waiter::of(signal, shared, terms)
+        let waiter = Waiter::of(signal, shared, terms);
+        if let Some((driver, runner)) = driver {
+            runner.spawn(driver.boxed());
+        }
+        waiter
     }
 
     /// Makes the compute and polls it for the first time. A panic of `make` is the flight's outcome.
@@ -177,9 +184,10 @@ where
         let shared = Shareable::Left(flight).shared();
         signal.content.share(&shared);
         let mut waiter = Waiter::of(signal, shared, terms);
-        match waiter.begin(dependency, context) {
-            Poll::Ready(awaited) => Launched::Ended(awaited),
-            Poll::Pending => Launched::UnderWay(waiter),
+        if waiter.begin(dependency, context) {
+            Launched::UnderWay(waiter)
+        } else {
+            Launched::Ended(Awaited::Recursive)
         }
     }
 }
@@ -199,7 +207,7 @@ fn admitted<V: Clone + Send + Sync + 'static>(
     terms: Terms<'_>,
     signal: &Arc<Signal<Stage<V>>>,
 ) -> Compute<V> {
-    match terms.permits {
+    match terms.permits() {
         None => compute.boxed(),
         Some(permits) => {
             let signal: Arc<AnySignal> = Arc::<Signal<Stage<V>>>::clone(signal);
@@ -210,11 +218,7 @@ fn admitted<V: Clone + Send + Sync + 'static>(
 
 impl<V: Clone + Send + Sync + 'static> Flight<V> {
     #[inline]
-    fn first_poll<F>(
-        &mut self,
-        make: impl FnOnce() -> F,
-        terms: Terms<'_>,
-    ) -> Poll<Outcome<V>>
+    fn first_poll<F>(&mut self, make: impl FnOnce() -> F, terms: Terms<'_>) -> Poll<Outcome<V>>
     where
         F: Future<Output = Outcome<V>> + Send + 'static,
     {

@@ -21,9 +21,10 @@ use crate::sync::{Arc, Weak};
 use super::call::{Count, Parts};
 use super::error::ComputeError;
 use super::flight::Ground;
+use super::host::Terms;
 use super::leader::Leader;
 use super::outcome::{Fault, Outcome};
-use super::waiter::{Awaited, FlightHandle, Terms, Waiter};
+use super::waiter::{Awaited, FlightHandle, Waiter};
 
 /// Where values go that came without being asked for.
 pub(crate) trait Extras<K, V> {
@@ -55,18 +56,28 @@ type Waiting<K, V> = (Missing<K, V>, Option<u32>);
 
 /// A flight, and the keys that wait for it.
 struct Waits<K, V> {
-    waiter: Waiter<V>,
+    /// `None` when it is over.
+    waiter: Option<Waiter<V>>,
     keys: Vec<Waiting<K, V>>,
+}
+
+impl<K, V> Waits<K, V> {
+    fn new(waiter: Waiter<V>, keys: Vec<Waiting<K, V>>) -> Self {
+        Self { waiter: Some(waiter), keys }
+    }
 }
 
 impl<K, V> Unpin for Waits<K, V> {}
 
+/// The waiter comes back with it, to wait on where nothing has come yet.
 impl<K, V: Clone + Send + Sync + 'static> Future for Waits<K, V> {
-    type Output = (Vec<Waiting<K, V>>, Awaited<V>);
+    type Output = (Waiter<V>, Vec<Waiting<K, V>>, Awaited<V>);
 
     fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
-        let awaited = ready!(self.waiter.poll_unpin(context));
-        Poll::Ready((mem::take(&mut self.keys), awaited))
+        let waiter = self.waiter.as_mut().expect("it is not polled after its end");
+        let awaited = ready!(waiter.poll_unpin(context));
+        let waiter = self.waiter.take().expect("it was polled just now");
+        Poll::Ready((waiter, mem::take(&mut self.keys), awaited))
     }
 }
 
@@ -147,9 +158,14 @@ where
             awaited.extend(self.compute(&mut make, into_answers));
             self.flights.clear();
             awaited.extend(mem::take(&mut self.joined));
-            while let Some((waiting, awaited)) = awaited.next().await {
+            while let Some((waiter, waiting, outcome)) = awaited.next().await {
+                if let Awaited::Slow = outcome {
+                    awaited.extend(self.wait_on(waiter, waiting));
+                    continue;
+                }
+                drop(waiter);
                 for (missing, part) in waiting {
-                    keys.extend(self.settle::<E>(missing, part, &awaited)?);
+                    keys.extend(self.settle::<E>(missing, part, &outcome)?);
                 }
             }
             // What others did not bring, or failed at with an error that cannot be told here, is asked
@@ -249,9 +265,23 @@ where
         keys.extend(aged);
         let own = self.lead(keys, make, into_answers)?;
         let Some(background) = background else { return Some(own) };
-        own.waiter.drive();
-        background.spawn(own.waiter.driven());
+        own.waiter?.go_on(background);
         None
+    }
+
+    /// Hands stale values out in place of what is slow to come, and waits on for keys that have none. If there are
+    /// no such keys, the compute goes on in the background.
+    fn wait_on(&mut self, waiter: Waiter<V>, waiting: Vec<Waiting<K, V>>) -> Option<Waits<K, V>> {
+        let Some(background) = self.parts.host.open_background() else {
+            return Some(Waits::new(waiter, waiting));
+        };
+        let mut lacking = waiting;
+        lacking.retain_mut(|(missing, _)| !self.stand_in(missing));
+        if lacking.is_empty() {
+            waiter.go_on(background);
+            return None;
+        }
+        Some(Waits::new(waiter, lacking))
     }
 
     /// Begins flights for these keys, unless others have by now.
@@ -309,7 +339,7 @@ where
         };
         let waiter = leader.share(compute, terms);
         drop(removed);
-        Some(Waits { waiter, keys: own })
+        Some(Waits::new(waiter, own))
     }
 
     /// What a compute came to for one key. Returns the key if it is to be asked for again.
@@ -374,7 +404,7 @@ where
             Slot::Occupied(place) => self.joined[*place.get()].keys.push((missing, part)),
             Slot::Vacant(place) => {
                 place.insert(self.joined.len());
-                self.joined.push(Waits { waiter, keys: vec![(missing, part)] });
+                self.joined.push(Waits::new(waiter, vec![(missing, part)]));
             }
         }
     }

@@ -6,6 +6,7 @@
 //!
 //! - [`flight`]: one running compute; [`outcome`]: what it comes to; [`waiter`]: a caller that waits for
 //!   it; [`share`]: how they come to share it; [`signal`]: how the one that is polled wakes the others.
+//! - [`driver`]: a task that polls the compute in place of its callers.
 //! - [`recursion`]: which flight waits for which, so that none waits for itself.
 //! - [`patience`]: how long a caller waits; [`term`]: how long the compute may run for all of them;
 //!   [`permits`]: how many run at once.
@@ -16,6 +17,7 @@
 //! `store/landing.rs`.
 
 pub(crate) mod call;
+mod driver;
 pub(crate) mod error;
 pub(crate) mod flight;
 pub(crate) mod host;

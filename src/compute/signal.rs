@@ -14,7 +14,7 @@
 use std::mem;
 use std::task::Waker;
 
-use futures_util::task::ArcWake;
+use futures_util::task::{ArcWake, AtomicWaker};
 use slab::Slab;
 
 use crate::panic::contain;
@@ -54,8 +54,12 @@ pub(super) struct Signal<C: ?Sized> {
     permit: AtomicU8,
     /// Who is to be woken next. A waiter keeps its place until it leaves.
     waiters: Mutex<Slab<Option<Waker>>>,
-    /// Whether a waiter ever registered.
+    /// Whether a waiter ever registered, or a task.
     is_awaited: AtomicBool,
+    /// A task alone polls the compute, and is woken when that is.
+    is_spawned: AtomicBool,
+    /// Woken under no lock, as all are.
+    task: AtomicWaker,
     dependencies: Dependencies,
     pub(super) content: C,
 }
@@ -77,6 +81,8 @@ impl<C> Signal<C> {
             permit: AtomicU8::new(0),
             waiters: Mutex::default(),
             is_awaited: AtomicBool::new(false),
+            is_spawned: AtomicBool::new(false),
+            task: AtomicWaker::new(),
             dependencies: Dependencies::default(),
             content,
         }
@@ -122,10 +128,43 @@ impl<C: ?Sized> Signal<C> {
         &self.dependencies
     }
 
-    /// Whether polling the flight now can bring anything.
+    /// Whether the outcome is there.
+    #[inline]
+    pub(super) fn is_done(&self) -> bool {
+        self.state.load(Ordering::SeqCst) & DONE != 0
+    }
+
+    /// Whether polling the flight now can bring a caller anything.
     #[inline]
     pub(super) fn is_worth_polling(&self) -> bool {
-        self.state.load(Ordering::SeqCst) & (WOKEN | DONE) != 0
+        let worth = if self.is_spawned() { DONE } else { WOKEN | DONE };
+        self.state.load(Ordering::SeqCst) & worth != 0
+    }
+
+    /// Leaves the polling to a task, until that [is gone](Self::unspawn). For use before the compute is polled.
+    pub(super) fn spawn(&self) {
+        self.is_awaited.store(true, Ordering::SeqCst);
+        self.is_spawned.store(true, Ordering::SeqCst);
+    }
+
+    #[inline]
+    fn is_spawned(&self) -> bool {
+        self.is_spawned.load(Ordering::SeqCst)
+    }
+
+    /// The task is gone, however it went: from here on the callers poll again.
+    pub(super) fn unspawn(&self) {
+        self.is_spawned.store(false, Ordering::SeqCst);
+        // Those that came while there was a task have left a wake to it.
+        if self.state.load(Ordering::SeqCst) & WOKEN != 0 {
+            self.wake_registered();
+        }
+    }
+
+    /// Whether the task is to poll the compute now. If not, it is woken when it is.
+    pub(super) fn is_task_due(&self, waker: &Waker) -> bool {
+        self.task.register(waker);
+        self.state.load(Ordering::SeqCst) & WOKEN != 0
     }
 
     /// Registers who is to be woken next. `place` is where that waiter is registered.
@@ -163,8 +202,11 @@ impl<C: ?Sized> Signal<C> {
             Progress::Untouched => {}
             Progress::Pending => {
                 // Another handle may have ended it since, before this one's waiter was registered.
-                if self.state.fetch_and(!POLLING, Ordering::SeqCst) & (WOKEN | DONE) != 0 {
+                let before = self.state.fetch_and(!POLLING, Ordering::SeqCst);
+                if before & DONE != 0 {
                     self.wake_all();
+                } else if before & WOKEN != 0 {
+                    self.wake_pollers();
                 }
             }
             Progress::Done => {
@@ -178,8 +220,27 @@ impl<C: ?Sized> Signal<C> {
     fn note_wake(&self) {
         // If it was noted before, the waiters of that time were woken, and later ones saw the note.
         if self.state.fetch_or(WOKEN, Ordering::SeqCst) == 0 {
-            self.wake_all();
+            self.wake_pollers();
         }
+    }
+
+    /// Wakes who can poll the compute: its task, or else each of its callers, because any may be parked.
+    #[inline]
+    fn wake_pollers(&self) {
+        if self.is_spawned() {
+            self.wake_task();
+            // If the task is gone since, it may not have seen the wake.
+            if self.is_spawned() {
+                return;
+            }
+        }
+        self.wake_all();
+    }
+
+    #[cold]
+    fn wake_task(&self) {
+        // It may be polled on the spot: not as part of the flights that are being polled.
+        apart(|| drop(contain(|| self.task.wake())));
     }
 
     #[inline]
@@ -191,6 +252,9 @@ impl<C: ?Sized> Signal<C> {
     }
 
     fn wake_registered(&self) {
+        if self.is_spawned() {
+            self.wake_task();
+        }
         let wakers: Vec<Waker> = {
             let mut waiters = self.waiters.lock();
             waiters.iter_mut().filter_map(|(_, waker)| mem::take(waker)).collect()

@@ -2,24 +2,24 @@
 
 use std::future::{Future, poll_fn};
 use std::pin::Pin;
-use std::task::{Context, Poll, ready};
+use std::task::{Context, Poll};
 
 use futures_util::FutureExt;
 use futures_util::future::Shared;
 
+use crate::background::Background;
 use crate::clock::{Clock, Tick};
 use crate::panic::contain;
-use crate::runtime::{Runtime, Task, run_within};
+use crate::runtime::Task;
 use crate::store::Handle;
 use crate::sync::Arc;
 
+use super::host::Terms;
 use super::outcome::Outcome;
 use super::patience::{Allowance, Lapse, Patience};
-use super::permits::Permits;
 use super::recursion::{Dependency, Polling, apart};
 use super::share::{Share, Shareable, Stage};
 use super::signal::{AnySignal, Progress, Signal};
-use super::term::Term;
 
 /// What a waiter gets.
 pub(crate) enum Awaited<V> {
@@ -31,6 +31,8 @@ pub(crate) enum Awaited<V> {
     TimedOut,
     /// The compute was given up, and this waiter has time until then.
     GivenUp(Tick),
+    /// Nothing yet: a stale value will do by now. The waiter goes on if there is none.
+    Slow,
 }
 
 /// The store's handle to a flight: does not keep it going.
@@ -61,6 +63,7 @@ impl<V: Clone + Send + Sync + 'static> FlightHandle<V> {
             return None;
         }
         // First: the runtime's clock may panic, and who has joined has to leave.
+        let slow_from = terms.slow_from();
         let deadline = match terms.allowance {
             Allowance::OfCall(timeout) => Some(terms.clock.now().after(timeout)),
             _ => None,
@@ -68,7 +71,7 @@ impl<V: Clone + Send + Sync + 'static> FlightHandle<V> {
         let share = Some(signal.content.join()?);
         term.extend(terms.allowance.limit(term.begun));
         let deadline = deadline.unwrap_or_else(|| term.limit());
-        let patience = terms.patience(deadline, term);
+        let patience = terms.patience(deadline, slow_from, term);
         Some(Waiter { signal, share, place: None, dependency: None, part: self.part, patience })
     }
 }
@@ -86,38 +89,6 @@ impl<V> Handle for FlightHandle<V> {
     #[inline]
     fn is_reusable(&self) -> bool {
         !self.signal.content.is_shared()
-    }
-}
-
-/// On which terms a caller waits.
-#[derive(Clone, Copy)]
-pub(super) struct Terms<'a> {
-    pub(super) allowance: Allowance,
-    pub(super) clock: &'a Clock,
-    pub(super) runtime: Option<&'a Arc<dyn Runtime>>,
-    pub(super) permits: Option<&'a Permits>,
-}
-
-impl Terms<'_> {
-    /// Whether the compute may be given up.
-    #[inline]
-    pub(super) fn are_timed(self) -> bool {
-        !matches!(self.allowance, Allowance::Endless)
-    }
-
-    /// Runs what is part of a compute: where it finds the runtime of its cache.
-    #[inline]
-    pub(super) fn within<T>(self, code: impl FnOnce() -> T) -> T {
-        match self.runtime {
-            None => code(),
-            Some(runtime) => run_within(&**runtime, code),
-        }
-    }
-
-    #[inline]
-    fn patience(self, deadline: Tick, term: &Term) -> Option<Box<Patience>> {
-        let runtime = self.runtime.filter(|_| self.are_timed())?;
-        Some(Box::new(Patience::until(deadline, term.limit(), self.clock, runtime)))
     }
 }
 
@@ -151,36 +122,41 @@ impl<V: Clone + Send + Sync + 'static> Waiter<V> {
         terms: Terms<'_>,
     ) -> Self {
         let term = &signal.content.term;
-        let patience = terms.patience(terms.allowance.limit(term.begun), term);
+        let deadline = terms.allowance.limit(term.begun);
+        let patience = terms.patience(deadline, terms.slow_from(), term);
         let share = Some(Share::Taken(shared));
         Self { signal, share, place: None, dependency: None, part: None, patience }
     }
 
-    /// Begins to wait, after a first poll that did not end the compute.
+    /// Begins to wait, after a first poll that did not end the compute. False if waiting would never end.
     #[inline]
     pub(super) fn begin(
         &mut self,
         dependency: Option<Box<Dependency>>,
         context: &mut Context<'_>,
-    ) -> Poll<Awaited<V>> {
+    ) -> bool {
         self.signal.register(&mut self.place, context.waker());
         self.dependency = dependency;
-        let polled = if self.closes_circle() {
-            Poll::Ready(Awaited::Recursive)
-        } else {
-            self.poll_patience(context)
-        };
-        if let Poll::Ready(awaited) = &polled {
-            self.end(awaited);
+        let is_endless = self.closes_circle();
+        if is_endless {
+            self.leave();
         }
-        polled
+        !is_endless
+    }
+
+    /// Whether it may end before the compute does: then it is to be polled before it is left waiting.
+    #[inline]
+    pub(super) fn is_timed(&self) -> bool {
+        self.patience.is_some()
     }
 
     /// Has no more to wait for.
     #[inline]
     fn end(&mut self, awaited: &Awaited<V>) {
-        if let Awaited::TimedOut | Awaited::GivenUp(_) = awaited {
-            self.signal.content.term.leave(true);
+        match awaited {
+            Awaited::Slow => return,
+            Awaited::TimedOut | Awaited::GivenUp(_) => self.signal.content.term.leave(true),
+            _ => {}
         }
         self.leave();
     }
@@ -196,12 +172,32 @@ impl<V: Clone + Send + Sync + 'static> Waiter<V> {
     }
 
     /// Notes that a task is to drive the compute; false if one does.
-    pub(super) fn drive(&self) -> bool {
+    fn drive(&self) -> bool {
         self.signal.content.term.drive()
     }
 
+    /// Lets the compute go on in the background, and waits for it no more.
+    pub(super) fn go_on(self, background: &Background) {
+        if self.drive() {
+            background.spawn(self.driven());
+        }
+    }
+
+    /// Lets the compute go on when its callers have left, if there is something to run it on.
+    pub(super) fn detach(&self, terms: Terms<'_>) {
+        let Some(background) = terms.host.open_background() else { return };
+        if !self.drive() {
+            return;
+        }
+        if let Some(driver) = FlightHandle::new(&self.signal, None).join(terms) {
+            background.spawn(driver.driven());
+        }
+    }
+
     /// A task that drives the compute for as long as that may run, and has no use for its outcome.
-    pub(super) fn driven(mut self) -> Task {
+    fn driven(mut self) -> Task {
+        // No compute waits here any more.
+        self.dependency = None;
         if let Some(patience) = &mut self.patience {
             patience.last();
         }
@@ -209,18 +205,16 @@ impl<V: Clone + Send + Sync + 'static> Waiter<V> {
         poll_fn(move |context| apart(|| self.poll_unpin(context)).map(drop)).boxed()
     }
 
-    /// Another waiter for the same flight.
-    pub(super) fn accompany(&self, terms: Terms<'_>) -> Option<Self> {
-        FlightHandle::new(&self.signal, None).join(terms)
-    }
-
     fn poll_patience(&mut self, context: &mut Context<'_>) -> Poll<Awaited<V>> {
         let Some(patience) = &mut self.patience else { return Poll::Pending };
-        let lapse = ready!(patience.poll(&self.signal.content.term, context));
-        Poll::Ready(match lapse {
-            Lapse::OfCaller => Awaited::TimedOut,
-            Lapse::OfCompute(deadline) => Awaited::GivenUp(deadline),
-        })
+        patience.poll(&self.signal.content.term, context).map(Awaited::from)
+    }
+
+    /// Whether a time is up while the compute still runs, and nobody was woken.
+    #[inline]
+    fn overdue(&mut self, context: &mut Context<'_>) -> Option<Awaited<V>> {
+        let patience = self.patience.as_deref_mut().filter(|_| !self.signal.is_done())?;
+        patience.overdue(&self.signal.content.term, context).map(Awaited::from)
     }
 
     /// What is for this waiter of what the compute came to.
@@ -250,6 +244,10 @@ impl<V: Clone + Send + Sync + 'static> Waiter<V> {
         if is_new {
             self.dependency = depend(&polling);
         }
+        let overdue = self.overdue(context);
+        if let Some(awaited @ (Awaited::TimedOut | Awaited::GivenUp(_))) = overdue {
+            return Poll::Ready(awaited);
+        }
         let share = self.share.as_mut().expect("a waiter is not polled after its end");
         let mut registered = false;
         loop {
@@ -272,13 +270,23 @@ impl<V: Clone + Send + Sync + 'static> Waiter<V> {
         if is_new && self.closes_circle() {
             return Poll::Ready(Awaited::Recursive);
         }
-        self.poll_patience(context)
+        overdue.map_or_else(|| self.poll_patience(context), Poll::Ready)
     }
 
     /// Whether waiting would never end. Asked after the poll, which may have brought what it is about.
     #[inline]
     fn closes_circle(&self) -> bool {
         self.dependency.as_deref().is_some_and(Dependency::closes_circle)
+    }
+}
+
+impl<V> From<Lapse> for Awaited<V> {
+    fn from(lapse: Lapse) -> Self {
+        match lapse {
+            Lapse::OfCaller => Self::TimedOut,
+            Lapse::OfCompute(deadline) => Self::GivenUp(deadline),
+            Lapse::Slow => Self::Slow,
+        }
     }
 }
 

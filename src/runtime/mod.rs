@@ -57,9 +57,9 @@ mod manual;
     not(all(target_family = "wasm", target_os = "unknown"))
 ))]
 pub use self::adapters::*;
+pub(crate) use self::context::{RuntimeContext, run_within};
 #[cfg(feature = "test-util")]
 pub use self::manual::Manual;
-pub(crate) use self::context::{RuntimeContext, run_within};
 
 use std::sync::Arc;
 

@@ -71,6 +71,10 @@ mod removals_hostile;
 mod runtimes;
 mod settings;
 #[cfg(feature = "test-util")]
+mod slow_computes;
+#[cfg(feature = "test-util")]
+mod spawned;
+#[cfg(feature = "test-util")]
 mod stale_values;
 mod statistics;
 #[cfg(feature = "test-util")]
