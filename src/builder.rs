@@ -11,13 +11,13 @@ use crate::clock::Clock;
 use crate::compute::host::Host;
 use crate::compute::permits::Permits;
 use crate::engine::Engine;
-use crate::expiry::{Expiry, Rule};
+use crate::expiry::{Expiry, Ttl, UserRule};
 use crate::freshness::Freshness;
 use crate::hash::DefaultHashBuilder;
 use crate::listener::{Listener, RemovalCause};
 use crate::policy::Policy;
 use crate::rules::{Rules, Weigher};
-use crate::runtime::Runtime;
+use crate::runtime::{Instant, Runtime};
 use crate::store::{Plan, Store};
 use crate::sweeper::{Sweepable, Sweeper};
 use crate::sync::{Arc, Weak};
@@ -38,7 +38,7 @@ const DEFAULT_CLEANUP_INTERVAL: Duration = Duration::from_secs(1);
 pub struct CacheBuilder<K, V, S = DefaultHashBuilder> {
     ttl: Duration,
     tti: Duration,
-    expiry: Option<Rule<K, V>>,
+    expiry: Option<UserRule<K, V>>,
     ttl_jitter: f64,
     max_size: Option<usize>,
     max_weight: Option<u64>,
@@ -90,7 +90,7 @@ impl<K, V> CacheBuilder<K, V> {
 impl<K, V, S> CacheBuilder<K, V, S> {
     /// Sets how long an entry is fresh, from the moment it is stored. The default is for ever.
     ///
-    /// `Duration::ZERO`: values are stored but never readable, so only computes that run at the
+    /// `Duration::ZERO`: values are never readable, nor handed out as stale ones, so only computes that run at the
     /// same time are shared. A time too long for the clock (584 years), `Duration::MAX` included:
     /// never expires. A time of a minute or more may end some milliseconds early, see
     /// [choosing the TTL](crate#choosing-the-ttl-and-the-size).
@@ -151,7 +151,35 @@ impl<K, V, S> CacheBuilder<K, V, S> {
     /// # Ok::<(), fleeting::BuildError>(())
     /// ```
     pub fn expiry(mut self, expiry: impl Fn(&K, &V) -> Duration + Send + Sync + 'static) -> Self {
-        self.expiry = Some(Box::new(expiry));
+        self.expiry = Some(UserRule::Ttl(Box::new(expiry)));
+        self
+    }
+
+    /// Takes the moment at which a value expires from key and value, in place of [`ttl`](Self::ttl).
+    ///
+    /// The closure is given the cache's own now, which may be virtual. A moment that is not later means a TTL of
+    /// zero. Called like an [`expiry`](Self::expiry), which it takes the place of, and the other way round; the TTL
+    /// that it amounts to is counted from when the value is stored, right after.
+    ///
+    /// ```
+    /// use std::time::{Duration, SystemTime};
+    /// use fleeting::Cache;
+    ///
+    /// #[derive(Clone)]
+    /// struct Token { valid_until: SystemTime }
+    ///
+    /// let tokens = Cache::<u64, Token>::builder()
+    ///     .expires_at(|_, token, now| {
+    ///         now + token.valid_until.duration_since(SystemTime::now()).unwrap_or(Duration::ZERO)
+    ///     })
+    ///     .build()?;
+    /// # Ok::<(), fleeting::BuildError>(())
+    /// ```
+    pub fn expires_at(
+        mut self,
+        expires_at: impl Fn(&K, &V, Instant) -> Instant + Send + Sync + 'static,
+    ) -> Self {
+        self.expiry = Some(UserRule::Moment(Box::new(expires_at)));
         self
     }
 
@@ -173,6 +201,9 @@ impl<K, V, S> CacheBuilder<K, V, S> {
     /// value whose own TTL is zero takes no living entry's place. Up to 2,047 entries the order of the
     /// policy is that of the whole cache; above, the cache is divided into shards and each has its own.
     /// Entries that have expired and were not freed yet count.
+    ///
+    /// With 0, nothing is stored, so that a configuration can switch the cache off; each value counts as evicted at
+    /// once. Computes are still shared.
     pub fn max_size(mut self, max_size: usize) -> Self {
         self.max_size = Some(max_size);
         self
@@ -185,7 +216,7 @@ impl<K, V, S> CacheBuilder<K, V, S> {
     /// [policy](Self::policy), which counts entries and not what they weigh. One that is heavier than all may
     /// be together is not stored, and counts as evicted at once; a value that it was to replace is removed.
     /// Together with [`max_size`](Self::max_size), both hold. Entries that have expired and were not freed
-    /// yet count.
+    /// yet count. With 0, nothing is stored, whatever its weight, as with a `max_size` of 0.
     ///
     /// ```
     /// use fleeting::Cache;
@@ -472,14 +503,8 @@ impl<K, V, S> CacheBuilder<K, V, S> {
     fn validate(&self) -> Result<(), BuildError> {
         let broken = |setting, rule| Err(BuildError { setting, rule });
         let computes = &self.computes;
-        if self.max_size == Some(0) {
-            return Err(BuildError::NO_MAX_SIZE);
-        }
-        if self.max_weight == Some(0) {
-            return broken("max_weight", "must be at least 1");
-        }
         if self.max_weight.is_some() && self.weigher.is_none() {
-            return broken("max_weight", "needs a weigher");
+            return Err(BuildError::NO_WEIGHER);
         }
         if self.cleanup_interval.is_zero() {
             return broken("cleanup_interval", "must be more than zero");
@@ -529,8 +554,9 @@ where
     ///
     /// # Errors
     ///
-    /// If a setting breaks its rule: `max_size`, `max_weight`, `cleanup_interval`, `max_concurrent_computes`,
-    /// `compute_timeout` and `refresh_after` must not be zero; `compute_timeout` needs a `runtime`, and `max_weight` a `weigher`;
+    /// If a setting breaks its rule: `cleanup_interval`, `max_concurrent_computes`, `compute_timeout`,
+    /// `stale_if_slow` and `refresh_after` must not be zero; `compute_timeout`, `stale_if_slow` and `spawn_computes`
+    /// need a `runtime`, and `max_weight` a `weigher`;
     /// `refresh_after` must be less than `ttl`; `early_refresh` must be finite and not negative;
     /// `ttl_jitter` must be from 0.0 to 1.0; and `initial_capacity` must fit into memory.
     pub fn build(self) -> Result<Cache<K, V, S>, BuildError> {
@@ -555,6 +581,7 @@ where
         );
         let error_ttl = computes.error_ttl.into();
         let is_weighed = self.weigher.is_some();
+        let rule = self.expiry.map(|rule| rule.by_clock_of(runtime.as_ref()));
         let plan = Plan {
             max_size,
             is_weighed,
@@ -564,7 +591,7 @@ where
             freshness,
             tti: tti.into(),
             error_ttl,
-            lends_keys: is_weighed || self.expiry.is_some(),
+            lends_keys: is_weighed || rule.is_some(),
         };
         let clock = Clock::new(runtime.as_ref());
         let Some(store) = Store::new(&plan, clock, self.listener) else {
@@ -577,7 +604,7 @@ where
             spawns_computes: computes.spawned,
             permits: computes.max_concurrent.map(Permits::new),
         };
-        let expiry = Expiry { ttl: ttl.into(), rule: self.expiry, jitter: self.ttl_jitter };
+        let expiry = Expiry { ttl: ttl.into(), rule, jitter: self.ttl_jitter };
         let rules = Rules { expiry, weigher: self.weigher };
         let engine = Arc::new_cyclic(|engine: &Weak<Engine<K, V, S>>| {
             let target: Weak<dyn Sweepable> = Weak::<Engine<K, V, S>>::clone(engine);
@@ -592,8 +619,8 @@ impl<K, V, S> fmt::Debug for CacheBuilder<K, V, S> {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         formatter
             .debug_struct("CacheBuilder")
-            .field("ttl", &self.ttl)
-            .field("tti", &self.tti)
+            .field("ttl", &Ttl::from(self.ttl))
+            .field("tti", &Ttl::from(self.tti))
             .field("has_expiry", &self.expiry.is_some())
             .field("ttl_jitter", &self.ttl_jitter)
             .field("max_size", &self.max_size)
@@ -617,7 +644,7 @@ pub struct BuildError {
 }
 
 impl BuildError {
-    pub(crate) const NO_MAX_SIZE: Self = Self { setting: "max_size", rule: "must be at least 1" };
+    pub(crate) const NO_WEIGHER: Self = Self { setting: "max_weight", rule: "needs a weigher" };
 
     /// The name of the builder's method that was given a bad value.
     #[must_use]

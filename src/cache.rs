@@ -13,12 +13,13 @@ use crate::engine::Engine;
 use crate::entry::Entry;
 use crate::hash::DefaultHashBuilder;
 use crate::iter::Iter;
-use crate::key::{Borrowed, Owned};
+use crate::key::{Borrowed, BorrowedWith, Owned};
 use crate::panic::Postponed;
 use crate::scope::Scope;
 use crate::stats::Stats;
-use crate::store::{Copies, Leftovers, Position, Sweep};
+use crate::store::{Copied, Copies, KeyHash, Leftovers, Position, Sweep};
 use crate::sync::Arc;
+use crate::weak::WeakCache;
 
 /// An asynchronous in-memory cache with time-to-live.
 ///
@@ -48,6 +49,42 @@ impl<K, V> Cache<K, V> {
     /// Begins to build a cache.
     pub fn builder() -> CacheBuilder<K, V> {
         CacheBuilder::new()
+    }
+}
+
+impl<K, V> Cache<K, V>
+where
+    K: Hash + Eq + Send + Sync + 'static,
+    V: Clone + Send + Sync + 'static,
+{
+    /// Makes a cache of at most this many entries, which never expire. All other settings are the
+    /// [builder](Self::builder)'s defaults.
+    ///
+    /// With a `max_size` of 0 nothing is stored, and computes are still shared.
+    ///
+    /// ```
+    /// use fleeting::Cache;
+    ///
+    /// let cache = Cache::new(1000);
+    /// cache.insert("key", 1);
+    /// assert_eq!(cache.max_size(), Some(1000));
+    /// ```
+    #[must_use]
+    pub fn new(max_size: usize) -> Self {
+        Self::builder().max_size(max_size).build().expect("any `max_size` is valid")
+    }
+}
+
+/// A cache without a bound, whose entries never expire.
+impl<K, V, S> Default for Cache<K, V, S>
+where
+    K: Hash + Eq + Send + Sync + 'static,
+    V: Clone + Send + Sync + 'static,
+    S: BuildHasher + Default + Send + Sync + 'static,
+{
+    fn default() -> Self {
+        let builder = CacheBuilder::new().hasher(S::default());
+        builder.build().expect("the default settings are valid")
     }
 }
 
@@ -168,29 +205,92 @@ where
 
     /// Removes the entries for which `keep` does not hold, and returns how many those were.
     ///
-    /// `keep` runs under no lock, on copies, a few at a time. What is stored meanwhile may be asked about or
-    /// not; a value that is replaced between the question and the removal stays. Values past their TTL that
-    /// the cache still holds to stand in are asked about too. A compute that is running for a key which is
-    /// removed goes on for those who wait for it, but is not stored.
+    /// `keep` runs under no lock, on copies, a few at a time. Values past their TTL that the cache still holds to
+    /// stand in are asked about too. An entry that is stored meanwhile may be asked about or not; a value that
+    /// another call replaces between the question and the removal stays.
+    ///
+    /// Computes that are running for keys that are removed go on for those who wait for them, but are not stored;
+    /// nor are those for keys without an entry, because `keep` cannot be asked about a value that is not there
+    /// yet. [`retain_keys`](Self::retain_keys) fences off only those of the keys that it refuses.
     pub fn retain(&self, mut keep: impl FnMut(&K, &V) -> bool) -> usize
     where
         K: Clone,
     {
         let store = &self.engine.store;
+        for shard in 0..store.shard_count() {
+            store.fence_absent(shard, &mut store.leftovers());
+        }
         let (mut position, mut removals) = (Some(Position::default()), 0);
         while let Some(here) = position {
             let mut copies = Copies::default();
             position = store.copy(here, &mut copies);
-            for (key, (value, deadline, version)) in zip(copies.keys, copies.values) {
+            for (key, copy) in zip(copies.keys, copies.values) {
                 let hash = self.engine.hash(&key);
                 // The deadline may have been put off meanwhile.
-                let is_over = || store.is_over(store.deadline(hash, &key, version));
-                if store.is_over(deadline) && is_over() || keep(&key, &value) {
-                    continue;
+                let is_over = || store.is_over(store.deadline(hash, &key, copy.version));
+                if !(store.is_over(copy.deadline) && is_over()) {
+                    removals += usize::from(self.remove_unless(&mut keep, hash, &key, copy));
                 }
-                let mut removed = store.leftovers();
-                removals +=
-                    usize::from(store.remove_version(hash, &key, version, &mut removed).is_some());
+            }
+        }
+        removals
+    }
+
+    /// Removes an entry unless `keep` holds for its value.
+    fn remove_unless(
+        &self,
+        keep: &mut impl FnMut(&K, &V) -> bool,
+        hash: KeyHash,
+        key: &K,
+        Copied { value, version, is_computed, .. }: Copied<V>,
+    ) -> bool {
+        let store = &self.engine.store;
+        let remove = |version| {
+            let mut removed = store.leftovers();
+            store.remove_version(hash, key, version, &mut removed).is_some()
+        };
+        if keep(key, &value) {
+            return false;
+        }
+        if remove(version) {
+            return true;
+        }
+        // What is there now was written by another call, and stays, or by a compute that began before this one.
+        let held = if is_computed { store.peek_held(hash, key) } else { None };
+        held.is_some_and(|(value, version)| !keep(key, &value) && remove(version))
+    }
+
+    /// Removes the entries whose keys `keep` refuses, and returns how many those were.
+    ///
+    /// Like [`retain`](Self::retain), but no value is copied, and exactly the computes of refused keys are not
+    /// stored. `keep` runs under no lock, on copies of the keys, and may be asked about a key twice: for its
+    /// entry, and for its compute.
+    ///
+    /// ```
+    /// use fleeting::Cache;
+    ///
+    /// let pages = Cache::new(100);
+    /// pages.insert(("alice", 1), "her first page");
+    /// pages.insert(("bob", 1), "his first page");
+    /// assert_eq!(pages.retain_keys(|(user, _)| *user != "alice"), 1);
+    /// assert_eq!(pages.len(), 1);
+    /// ```
+    pub fn retain_keys(&self, mut keep: impl FnMut(&K) -> bool) -> usize
+    where
+        K: Clone,
+    {
+        let store = &self.engine.store;
+        // First: a compute that ends later finds itself fenced off, and the entry of one that has ended is found.
+        for shard in 0..store.shard_count() {
+            store.fence_refused(shard, |key| !keep(key), &mut store.leftovers());
+        }
+        let (mut position, mut removals) = (Some(Position::default()), 0);
+        while let Some(here) = position {
+            let mut keys = Vec::new();
+            position = store.copy_keys(here, &mut keys);
+            for key in keys.into_iter().filter(|key| !keep(key)) {
+                let (hash, mut removed) = (self.engine.hash(&key), store.leftovers());
+                removals += usize::from(store.remove_any(hash, &key, &mut removed));
             }
         }
         removals
@@ -207,6 +307,32 @@ where
     #[inline]
     pub fn entry(&self, key: K) -> Entry<'_, K, V, S> {
         Entry::new(self, Owned(key))
+    }
+
+    /// Begins a call with options, on a key that is lent and made owned by `make_key`.
+    ///
+    /// For keys that [`entry_ref`](Self::entry_ref) cannot make, such as an `Arc<str>` from a `&str`. The closure
+    /// runs only if a key must be stored, under no lock, and must make a key that equals the one it is given.
+    ///
+    /// ```
+    /// use std::sync::Arc;
+    /// use fleeting::Cache;
+    ///
+    /// let cache: Cache<Arc<str>, u32> = Cache::new(100);
+    /// assert_eq!(cache.entry_with("key", |key| Arc::from(key)).or_insert(1), 1);
+    /// assert_eq!(cache.get("key"), Some(1));
+    /// ```
+    #[inline]
+    pub fn entry_with<'q, Q, F>(
+        &self,
+        key: &'q Q,
+        make_key: F,
+    ) -> Entry<'_, K, V, S, BorrowedWith<'q, Q, F>>
+    where
+        Q: Hash + Equivalent<K> + ?Sized,
+        F: FnOnce(&Q) -> K,
+    {
+        Entry::new(self, BorrowedWith(key, make_key))
     }
 
     /// Begins a call with options, on a key that is lent. It is made owned only to be stored, and for each
@@ -258,22 +384,66 @@ where
     /// [`max_size`](Self::max_size) tells the new bound when it holds. The cache is divided into as many
     /// shards as suited the bound it was built with.
     ///
+    /// With 0, all entries are evicted, and nothing is stored until there is another bound.
+    ///
     /// # Errors
     ///
-    /// If `max_size` is zero: it must be at least 1.
+    /// None: every bound is valid. The result is that of [`set_max_weight`](Self::set_max_weight).
+    #[expect(clippy::unnecessary_wraps, reason = "the same as for the weight")]
     pub fn set_max_size(&self, max_size: usize) -> Result<(), BuildError> {
-        if max_size == 0 {
-            return Err(BuildError::NO_MAX_SIZE);
-        }
         self.engine.store.set_max_size(max_size);
         Ok(())
+    }
+
+    /// The most that all entries may weigh together; `None` if there is no bound.
+    #[must_use]
+    pub fn max_weight(&self) -> Option<u64> {
+        self.engine.store.max_weight()
+    }
+
+    /// Sets another bound on the weight of all entries, or the first one, while the cache is in use.
+    ///
+    /// What is too much is evicted within the call, a few at a time: other callers are let in between.
+    /// [`max_weight`](Self::max_weight) tells the new bound when it holds. With 0, all entries are evicted, and
+    /// nothing is stored until there is another bound. `u64::MAX` is no bound.
+    ///
+    /// # Errors
+    ///
+    /// If the cache was built without a [`weigher`](CacheBuilder::weigher).
+    ///
+    /// ```
+    /// use fleeting::Cache;
+    ///
+    /// let cache: Cache<u32, String> =
+    ///     Cache::builder().max_weight(100).weigher(|_, text: &String| text.len() as u64).build()?;
+    /// cache.insert(1, "some text".to_owned());
+    /// cache.set_max_weight(5)?;
+    /// assert_eq!((cache.weight(), cache.max_weight()), (0, Some(5)));
+    /// # Ok::<(), fleeting::BuildError>(())
+    /// ```
+    pub fn set_max_weight(&self, max_weight: u64) -> Result<(), BuildError> {
+        if self.engine.store.set_max_weight(max_weight) {
+            Ok(())
+        } else {
+            Err(BuildError::NO_WEIGHER)
+        }
     }
 
     /// Iterates over the fresh entries, in no order.
     ///
     /// Weakly consistent: an entry that is stored or removed meanwhile may be seen or not, and one
     /// that is removed and stored again may be seen twice. No lock is held between items.
-    pub fn iter(&self) -> impl Iterator<Item = (K, V)> + use<K, V, S>
+    ///
+    /// ```
+    /// use fleeting::Cache;
+    ///
+    /// let cache = Cache::new(100);
+    /// cache.insert(1, "one");
+    /// for (key, value) in &cache {
+    ///     assert_eq!((key, value), (1, "one"));
+    /// }
+    /// ```
+    pub fn iter(&self) -> Iter<K, V, S>
     where
         K: Clone,
     {
@@ -306,6 +476,22 @@ where
                 return sweep.removed;
             }
         }
+    }
+
+    /// Makes a handle that keeps nothing alive, for listeners and tasks that the cache itself owns or outlives.
+    ///
+    /// ```
+    /// use fleeting::Cache;
+    ///
+    /// let cache: Cache<u32, u32> = Cache::new(100);
+    /// let weak = cache.downgrade();
+    /// assert!(weak.upgrade().is_some());
+    /// drop(cache);
+    /// assert!(weak.upgrade().is_none());
+    /// ```
+    #[must_use]
+    pub fn downgrade(&self) -> WeakCache<K, V, S> {
+        WeakCache::new(&self.engine)
     }
 
     /// Ends the background work and waits for its end.
@@ -377,12 +563,15 @@ impl<K, V, S> Clone for Cache<K, V, S> {
 
 impl<K, V, S> fmt::Debug for Cache<K, V, S> {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let store = &self.engine.store;
         formatter
             .debug_struct("Cache")
-            .field("len", &self.engine.store.len())
-            .field("max_size", &self.engine.store.max_size())
-            .field("ttl", &self.engine.rules.expiry.ttl.duration())
-            .field("tti", &self.engine.store.tti().duration())
+            .field("len", &store.len())
+            .field("max_size", &store.max_size())
+            .field("weight", &store.weight())
+            .field("max_weight", &store.max_weight())
+            .field("ttl", &self.engine.rules.expiry.ttl)
+            .field("tti", &store.tti())
             .finish_non_exhaustive()
     }
 }

@@ -324,6 +324,16 @@ mod system {
     }
 }
 
+/// Reads the time of a cache with this runtime, as its timers know it.
+pub(crate) fn clock_of(
+    runtime: Option<&Arc<dyn Runtime>>,
+) -> Box<dyn Fn() -> Instant + Send + Sync> {
+    match runtime.map(Arc::clone) {
+        Some(runtime) => Box::new(move || runtime.now()),
+        None => Box::new(system_instant),
+    }
+}
+
 #[expect(clippy::disallowed_methods, reason = "the one place that reads the system's clock")]
 fn system_instant() -> Instant {
     Instant::now()

@@ -6,7 +6,8 @@ use std::hash::{BuildHasher, Hash};
 
 use crate::cache::Cache;
 use crate::compute::error::{ComputeError, value_or_panic};
-use crate::compute::many::{Answers, Many};
+use crate::compute::many::{FailWhole, Many};
+use crate::store::Failure;
 use crate::sync::Arc;
 
 /// Computing what is missing.
@@ -93,8 +94,8 @@ where
 
     /// Returns the values of several keys: one compute for all that are missing.
     ///
-    /// `compute` is called at most once, with the missing keys in the order asked, and answers with their
-    /// values. Keys for which others are computing already are not among them: this call waits for
+    /// `compute` is called at most once, with the missing keys in the order asked, and answers with keys and
+    /// values: as a map, a vector of pairs, or whatever else they can be iterated over. Keys for which others are computing already are not among them: this call waits for
     /// those, as other callers of single keys wait for this one. Keys that the answer lacks are not in
     /// the result, and nothing is stored for them. Values of other keys are stored too, unless there is a
     /// fresh one or a compute that is running, or anything was removed from the cache meanwhile. A key
@@ -104,7 +105,6 @@ where
     /// else it is not in the result.
     ///
     /// ```
-    /// use std::collections::HashMap;
     /// use fleeting::Cache;
     ///
     /// # futures::executor::block_on(async {
@@ -114,7 +114,7 @@ where
     /// let names = cache
     ///     .get_or_compute_many([1, 2, 3], |missing| async move {
     ///         assert_eq!(missing, [2, 3]);
-    ///         HashMap::from([(2, "two".to_owned())])
+    ///         [(2, "two".to_owned())]
     ///     })
     ///     .await;
     /// assert_eq!(names.len(), 2);
@@ -138,11 +138,10 @@ where
     where
         K: Clone,
         F: FnOnce(Vec<K>) -> Fut,
-        Fut: Future<Output = HashMap<K, V>> + Send + 'static,
+        Fut: Future<Output: IntoIterator<Item = (K, V)> + 'static> + Send + 'static,
     {
         let many = Many::new(self.engine.parts());
-        let found = many.get_or_compute(keys, compute, Answers::Values).await;
-        value_or_panic(found)
+        value_or_panic(many.get_or_compute(keys, compute, Ok, &mut FailWhole).await)
     }
 
     /// Returns the values of several keys: one compute, which may fail, for all that are missing.
@@ -159,7 +158,7 @@ where
     /// # Cancel safety
     ///
     /// As [`get_or_compute`](Self::get_or_compute).
-    pub async fn try_get_or_compute_many<F, Fut, E>(
+    pub async fn try_get_or_compute_many<F, Fut, I, E>(
         &self,
         keys: impl IntoIterator<Item = K>,
         compute: F,
@@ -167,15 +166,61 @@ where
     where
         K: Clone,
         F: FnOnce(Vec<K>) -> Fut,
-        Fut: Future<Output = Result<HashMap<K, V>, E>> + Send + 'static,
+        Fut: Future<Output = Result<I, E>> + Send + 'static,
+        I: IntoIterator<Item = (K, V)> + 'static,
         E: Send + Sync + 'static,
     {
         let many = Many::new(self.engine.parts());
-        let into_answers = |answers: Result<_, E>| match answers {
-            Ok(values) => Answers::Values(values),
-            Err(error) => Answers::Failed(Arc::new(error)),
-        };
-        many.get_or_compute(keys, compute, into_answers).await
+        many.get_or_compute(keys, compute, shared_failure, &mut FailWhole).await
+    }
+
+    /// Returns the values of several keys, or for each why it has none: one compute, which may fail, for all that
+    /// are missing.
+    ///
+    /// Like [`try_get_or_compute_many`](Self::try_get_or_compute_many), but a failure costs only the keys that
+    /// needed the compute that failed. Values that were there, or that others computed, are returned. A key that
+    /// the answer lacks is not in the result.
+    ///
+    /// ```
+    /// use fleeting::{Cache, ComputeError};
+    ///
+    /// # futures::executor::block_on(async {
+    /// let cache: Cache<u32, &str> = Cache::new(100);
+    /// cache.insert(1, "one");
+    ///
+    /// let names = cache
+    ///     .try_get_or_compute_each([1, 2], |_missing| async { Err::<Vec<_>, _>("the database is down") })
+    ///     .await;
+    /// assert_eq!(names[&1], Ok("one"));
+    /// assert!(matches!(names[&2], Err(ComputeError::Failed(_))));
+    /// # });
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// For each key as [`try_get_or_compute`](Self::try_get_or_compute).
+    ///
+    /// # Cancel safety
+    ///
+    /// As [`get_or_compute`](Self::get_or_compute).
+    pub async fn try_get_or_compute_each<F, Fut, I, E>(
+        &self,
+        keys: impl IntoIterator<Item = K>,
+        compute: F,
+    ) -> HashMap<K, Result<V, ComputeError<E>>>
+    where
+        K: Clone,
+        F: FnOnce(Vec<K>) -> Fut,
+        Fut: Future<Output = Result<I, E>> + Send + 'static,
+        I: IntoIterator<Item = (K, V)> + 'static,
+        E: Send + Sync + 'static,
+    {
+        let many = Many::new(self.engine.parts());
+        let mut failures = HashMap::<K, ComputeError<E>>::new();
+        let found = many.get_or_compute(keys, compute, shared_failure, &mut failures).await;
+        let found = found.unwrap_or_else(|_| unreachable!("each failure is that of a key"));
+        let failed = failures.into_iter().map(|(key, error)| (key, Err(error)));
+        found.into_iter().map(|(key, value)| (key, Ok(value))).chain(failed).collect()
     }
 
     /// Computes a new value also if there is one, shared with all who ask meanwhile.
@@ -222,4 +267,9 @@ where
     {
         self.entry(key).try_refresh(compute)
     }
+}
+
+/// Erases the type of a bulk compute's error.
+fn shared_failure<I, E: Send + Sync + 'static>(answers: Result<I, E>) -> Result<I, Failure> {
+    answers.map_err(|error| -> Failure { Arc::new(error) })
 }

@@ -117,13 +117,15 @@ impl<K: Hash + Eq, V: Clone, S: BuildHasher> Engine<K, V, S> {
             return None;
         }
         let own = options.ttl(&value);
+        let keeps_ttl = options.keeps_ttl();
         options.clear();
         if !self.rules.need_key(own) {
-            return self.insert(key, value, self.rules.lease_of_any(own));
+            let lease = self.rules.lease_of_any(own);
+            return self.insert(key, value, Lease { keeps_ttl, ..lease });
         }
         let key = key.into_key();
         let lease = self.rules.lease(&key, &value, own);
-        self.insert(Owned(key), value, lease)
+        self.insert(Owned(key), value, Lease { keeps_ttl, ..lease })
     }
 
     /// Stores a value unless there is a fresh one; returns what is there then.
@@ -160,11 +162,12 @@ where
     fn landing(&self, ticket: Ticket, value: &V, options: &mut Options<V>) -> Option<(V, Lease)> {
         let is_kept = options.keeps(value);
         let own = if is_kept { options.ttl(value) } else { None };
+        let keeps_ttl = options.keeps_ttl();
         // Before the value is copied: a destructor that panics finds no other's to panic beside it.
         options.clear();
         is_kept.then(|| {
             let lease = self.lease(ticket, value, own);
-            (value.clone(), lease)
+            (value.clone(), Lease { keeps_ttl, ..lease })
         })
     }
 
@@ -236,6 +239,10 @@ where
     V: Clone + Send + Sync + 'static,
     S: BuildHasher + Send + Sync,
 {
+    fn hash_key(&self, key: &K) -> u64 {
+        self.hasher.hash_one(key)
+    }
+
     fn store_extra(&self, key: K, value: V, watch: &Watch) {
         let lease = self.rules.lease(&key, &value, None);
         let mut removed = self.store.leftovers();

@@ -66,6 +66,27 @@ impl<'a, K, V, S, P> Entry<'a, K, V, S, P> {
         self
     }
 
+    /// Lets a value that replaces a fresh one keep its deadline.
+    ///
+    /// For a value that is changed rather than renewed, such as a counter for each minute. Where there is no fresh
+    /// value, the new one has the TTL that it would have had anyway. It is still a write: an idle time begins anew.
+    ///
+    /// ```
+    /// use std::time::Duration;
+    /// use fleeting::Cache;
+    ///
+    /// // At most 100 requests a minute for each address.
+    /// let requests: Cache<&str, u32> = Cache::builder().ttl(Duration::from_secs(60)).build()?;
+    /// let count = |count: Option<u32>| Some(count.unwrap_or(0) + 1);
+    /// let so_far = requests.entry("192.0.2.7").keep_ttl().update(count);
+    /// assert!(so_far <= Some(100));
+    /// # Ok::<(), fleeting::BuildError>(())
+    /// ```
+    pub fn keep_ttl(mut self) -> Self {
+        self.options.special().keeps_ttl = true;
+        self
+    }
+
     /// Gives the compute up for this call after so long, in place of the cache's
     /// [`compute_timeout`](crate::CacheBuilder::compute_timeout).
     ///

@@ -1,9 +1,12 @@
 //! How long a value lives: the cache's rule, or that of one call.
 
+use std::fmt;
 use std::time::Duration;
 
 use crate::chance;
-use crate::clock::Tick;
+use crate::clock::{Tick, clock_of};
+use crate::runtime::{Instant, Runtime};
+use crate::sync::Arc;
 
 /// The cache's own rule.
 pub(crate) struct Expiry<K, V> {
@@ -15,6 +18,28 @@ pub(crate) struct Expiry<K, V> {
 
 /// The time to live from key and value.
 pub(crate) type Rule<K, V> = Box<dyn Fn(&K, &V) -> Duration + Send + Sync>;
+
+/// The user's rule, which may go by the moment of expiry.
+pub(crate) enum UserRule<K, V> {
+    Ttl(Rule<K, V>),
+    /// Given the time now.
+    Moment(Box<dyn Fn(&K, &V, Instant) -> Instant + Send + Sync>),
+}
+
+impl<K: 'static, V: 'static> UserRule<K, V> {
+    /// As a time to live, counted by the clock of a cache with this runtime.
+    pub(crate) fn by_clock_of(self, runtime: Option<&Arc<dyn Runtime>>) -> Rule<K, V> {
+        let expires_at = match self {
+            Self::Ttl(rule) => return rule,
+            Self::Moment(expires_at) => expires_at,
+        };
+        let read = clock_of(runtime);
+        Box::new(move |key, value| {
+            let now = read();
+            expires_at(key, value, now).saturating_duration_since(now)
+        })
+    }
+}
 
 impl<K, V> Expiry<K, V> {
     /// How long a value lives. Runs the user's rule: not for use under a lock.
@@ -34,7 +59,7 @@ impl<K, V> Expiry<K, V> {
 }
 
 /// A time to live, counted from the moment the value is stored; in nanoseconds.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct Ttl(u64);
 
 impl Ttl {
@@ -72,6 +97,11 @@ impl Ttl {
         Self(self.0 - ((self.0 as f64 * share) as u64).min(self.0))
     }
 
+    /// From one moment to another; endless if that is "never".
+    pub(crate) fn between(from: Tick, to: Tick) -> Self {
+        if to == Tick::NEVER { Self::ENDLESS } else { to.since(from).into() }
+    }
+
     pub(crate) fn is_zero(self) -> bool {
         self.0 == 0
     }
@@ -80,10 +110,14 @@ impl Ttl {
     pub(crate) fn deadline(self, now: Tick) -> Tick {
         now.after_nanos(self.0)
     }
+}
 
-    /// As it was given; `Duration::MAX` if it was too long for the clock.
-    pub(crate) fn duration(self) -> Duration {
-        if self.is_endless() { Duration::MAX } else { Duration::from_nanos(self.0) }
+impl fmt::Debug for Ttl {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if self.is_endless() {
+            return formatter.write_str("never");
+        }
+        Duration::from_nanos(self.0).fmt(formatter)
     }
 }
 

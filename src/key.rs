@@ -4,6 +4,8 @@
 //! [`Cache::entry_ref`](crate::Cache::entry_ref) borrows one; an [`Entry`](crate::Entry) says which
 //! in its last type parameter.
 
+use std::fmt;
+
 use hashbrown::Equivalent;
 
 /// A key that was given away.
@@ -14,7 +16,16 @@ pub struct Owned<K>(pub(crate) K);
 #[derive(Debug)]
 pub struct Borrowed<'q, Q: ?Sized>(pub(crate) &'q Q);
 
-/// A key as it was given: [`Owned`] or [`Borrowed`].
+/// A key that was lent, and is made owned by a closure, only to be stored.
+pub struct BorrowedWith<'q, Q: ?Sized, F>(pub(crate) &'q Q, pub(crate) F);
+
+impl<Q: fmt::Debug + ?Sized, F> fmt::Debug for BorrowedWith<'_, Q, F> {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.debug_tuple("BorrowedWith").field(&self.0).finish()
+    }
+}
+
+/// A key as it was given: [`Owned`], [`Borrowed`] or [`BorrowedWith`].
 pub trait Source<K>: sealed::Sealed {
     /// What the key is looked up by.
     type Lookup: Equivalent<K> + ?Sized;
@@ -65,6 +76,26 @@ where
     }
 }
 
+impl<K, Q, F> Source<K> for BorrowedWith<'_, Q, F>
+where
+    Q: Equivalent<K> + ?Sized,
+    F: FnOnce(&Q) -> K,
+{
+    type Lookup = Q;
+
+    const IS_OWNED: bool = false;
+
+    #[inline]
+    fn lookup(&self) -> &Q {
+        self.0
+    }
+
+    #[inline]
+    fn into_key(self) -> K {
+        (self.1)(self.0)
+    }
+}
+
 mod sealed {
     /// Keeps [`Source`](super::Source) closed, so that it can grow.
     pub trait Sealed {}
@@ -72,4 +103,6 @@ mod sealed {
     impl<K> Sealed for super::Owned<K> {}
 
     impl<Q: ?Sized> Sealed for super::Borrowed<'_, Q> {}
+
+    impl<Q: ?Sized, F> Sealed for super::BorrowedWith<'_, Q, F> {}
 }

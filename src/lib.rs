@@ -456,16 +456,19 @@ mod store;
 mod sweeper;
 mod sync;
 mod update;
+mod weak;
 
 pub use builder::{BuildError, CacheBuilder};
 pub use cache::Cache;
-pub use compute::error::ComputeError;
+pub use compute::error::{ComputeError, SharedError};
 pub use entry::Entry;
 pub use hash::DefaultHashBuilder;
 pub use hashbrown::Equivalent;
+pub use iter::Iter;
 pub use listener::RemovalCause;
 pub use policy::Policy;
 pub use stats::Stats;
+pub use weak::WeakCache;
 
 /// The examples of the README are tested with those of the guide.
 #[cfg(all(doctest, feature = "tokio", feature = "smol"))]

@@ -1,5 +1,7 @@
 //! Listener: who is told of each value that leaves the cache, and why it left.
 
+use std::fmt;
+
 /// Told of each value that leaves.
 pub(crate) type Listener<K, V> = Box<dyn Fn(K, V, RemovalCause) + Send + Sync>;
 
@@ -35,5 +37,17 @@ impl RemovalCause {
     #[must_use]
     pub fn was_evicted(self) -> bool {
         matches!(self, Self::Expired | Self::Evicted)
+    }
+}
+
+/// In a word, for a log: "expired".
+impl fmt::Display for RemovalCause {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.pad(match self {
+            Self::Expired => "expired",
+            Self::Evicted => "evicted",
+            Self::Removed => "removed",
+            Self::Replaced => "replaced",
+        })
     }
 }

@@ -20,6 +20,8 @@ pub(crate) struct Special<V> {
     pub(crate) stale_if_slow: Option<Duration>,
     pub(crate) is_detached: bool,
     pub(crate) is_spawned: bool,
+    /// Whether a value in place of a fresh one lives only for as long as that would have.
+    pub(crate) keeps_ttl: bool,
     /// No option: the value that the call has found, while it renews it itself.
     pub(crate) found: Option<V>,
 }
@@ -57,6 +59,7 @@ impl<V> Options<V> {
                 stale_if_slow: None,
                 is_detached: false,
                 is_spawned: false,
+                keeps_ttl: false,
                 found: None,
             })
         })
@@ -88,6 +91,11 @@ impl<V> Options<V> {
     #[inline]
     pub(crate) fn is_spawned(&self) -> bool {
         self.special.as_ref().is_some_and(|special| special.is_spawned)
+    }
+
+    #[inline]
+    pub(crate) fn keeps_ttl(&self) -> bool {
+        self.special.as_ref().is_some_and(|special| special.keeps_ttl)
     }
 
     pub(crate) fn found(&self) -> Option<&V> {

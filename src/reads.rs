@@ -26,7 +26,7 @@ pub(crate) struct Reads {
 /// Counters in cache lines of their own: two, because lines are fetched in pairs.
 #[derive(Default)]
 #[repr(align(128))]
-struct Tally([AtomicU64; 4]);
+struct Tally([AtomicU64; 5]);
 
 /// What is counted.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -37,6 +37,8 @@ pub(crate) enum Read {
     StaleHit,
     /// A miss that joined a running compute counts this too.
     Coalesced,
+    /// A miss that met a failure which is remembered counts this too.
+    RememberedFailure,
 }
 
 impl Read {
@@ -47,7 +49,7 @@ impl Read {
 }
 
 #[derive(Clone, Copy, Default)]
-struct Figures([u64; 4]);
+struct Figures([u64; 5]);
 
 impl Reads {
     pub(crate) fn new() -> Self {
@@ -72,6 +74,7 @@ impl Reads {
             misses: since(Read::Miss),
             stale_hits: since(Read::StaleHit),
             coalesced: since(Read::Coalesced),
+            remembered_failures: since(Read::RememberedFailure),
             ..Stats::default()
         }
     }

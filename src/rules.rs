@@ -15,6 +15,8 @@ pub(crate) type Weigher<K, V> = Box<dyn Fn(&K, &V) -> u64 + Send + Sync>;
 pub(crate) struct Lease {
     pub(crate) ttl: Ttl,
     pub(crate) weight: u64,
+    /// In place of a fresh value, it lives only for as long as that would have.
+    pub(crate) keeps_ttl: bool,
 }
 
 impl<K, V> Rules<K, V> {
@@ -29,12 +31,13 @@ impl<K, V> Rules<K, V> {
     pub(crate) fn lease(&self, key: &K, value: &V, own: Option<Ttl>) -> Lease {
         let ttl = own.unwrap_or_else(|| self.expiry.ttl(key, value));
         let weight = self.weigher.as_ref().map_or(0, |weigher| weigher(key, value));
-        Lease { ttl: self.expiry.jittered(ttl), weight }
+        Lease { ttl: self.expiry.jittered(ttl), weight, keeps_ttl: false }
     }
 
     /// The same, where no key is [needed](Self::need_key).
     #[inline]
     pub(crate) fn lease_of_any(&self, own: Option<Ttl>) -> Lease {
-        Lease { ttl: self.expiry.jittered(own.unwrap_or(self.expiry.ttl)), weight: 0 }
+        let ttl = self.expiry.jittered(own.unwrap_or(self.expiry.ttl));
+        Lease { ttl, weight: 0, keeps_ttl: false }
     }
 }

@@ -1,5 +1,6 @@
 //! What a cache has done so far, in numbers.
 
+use std::fmt;
 use std::time::Duration;
 
 /// A snapshot of what a cache has done since it was built, or since
@@ -12,7 +13,7 @@ use std::time::Duration;
 /// (a compute call that names a key twice: once). A request is one hit, miss or stale hit. If nothing was
 /// running when the counting began:
 ///
-/// - `coalesced <= misses + stale_hits`
+/// - `coalesced <= misses + stale_hits`, and so are `remembered_failures`
 /// - `refreshes <= computes`
 /// - `compute_failures + timeouts <= computes`; the others brought a value, were dropped, or are running
 /// - `evictions + expirations + len() <= inserts`; the others were replaced, removed or cleared
@@ -54,6 +55,9 @@ pub struct Stats {
     /// Computes that returned an error or panicked: one each, however many waited. Not those that were
     /// dropped or given up.
     pub compute_failures: u64,
+    /// Requests that met a remembered failure, without a new compute: see
+    /// [`error_ttl`](crate::CacheBuilder::error_ttl). Each is a miss too, or a stale hit if a stale value stood in.
+    pub remembered_failures: u64,
     /// Requests that joined a compute which was already running. Each is a miss too, or a stale hit if it
     /// ends so.
     pub coalesced: u64,
@@ -101,6 +105,44 @@ impl Stats {
         Duration::from_nanos(u64::try_from(nanos).unwrap_or(u64::MAX))
     }
 
+    /// Returns what was done between an earlier snapshot and this one.
+    ///
+    /// For rates: keep the last snapshot, and subtract it from the next one. Where the statistics were
+    /// [reset](crate::Cache::reset_stats) in between, no figure falls below zero.
+    ///
+    /// ```
+    /// # use fleeting::Cache;
+    /// # let cache: Cache<&str, u32> = Cache::new(10);
+    /// cache.get("key");
+    /// let before = cache.stats();
+    /// cache.insert("key", 1);
+    /// cache.get("key");
+    ///
+    /// let recent = cache.stats().since(&before);
+    /// assert_eq!((recent.hits, recent.misses), (1, 0));
+    /// ```
+    #[must_use]
+    pub fn since(&self, earlier: &Self) -> Self {
+        Self {
+            hits: self.hits.saturating_sub(earlier.hits),
+            misses: self.misses.saturating_sub(earlier.misses),
+            stale_hits: self.stale_hits.saturating_sub(earlier.stale_hits),
+            inserts: self.inserts.saturating_sub(earlier.inserts),
+            evictions: self.evictions.saturating_sub(earlier.evictions),
+            expirations: self.expirations.saturating_sub(earlier.expirations),
+            computes: self.computes.saturating_sub(earlier.computes),
+            compute_failures: self.compute_failures.saturating_sub(earlier.compute_failures),
+            remembered_failures: self
+                .remembered_failures
+                .saturating_sub(earlier.remembered_failures),
+            coalesced: self.coalesced.saturating_sub(earlier.coalesced),
+            refreshes: self.refreshes.saturating_sub(earlier.refreshes),
+            timeouts: self.timeouts.saturating_sub(earlier.timeouts),
+            listener_panics: self.listener_panics.saturating_sub(earlier.listener_panics),
+            compute_time: self.compute_time.saturating_sub(earlier.compute_time),
+        }
+    }
+
     /// Adds the figures of another part of the cache.
     pub(crate) fn add(&mut self, other: &Self) {
         self.hits += other.hits;
@@ -111,10 +153,50 @@ impl Stats {
         self.expirations += other.expirations;
         self.computes += other.computes;
         self.compute_failures += other.compute_failures;
+        self.remembered_failures += other.remembered_failures;
         self.coalesced += other.coalesced;
         self.refreshes += other.refreshes;
         self.timeouts += other.timeouts;
         self.listener_panics += other.listener_panics;
         self.compute_time = self.compute_time.saturating_add(other.compute_time);
+    }
+}
+
+/// On one line, for a log: the hit rate, and each figure that is not zero.
+///
+/// ```
+/// # use fleeting::Cache;
+/// # let cache: Cache<&str, u32> = Cache::new(10);
+/// cache.insert("key", 1);
+/// cache.get("key");
+/// assert_eq!(cache.stats().to_string(), "hit rate 100.0 %: hits 1, inserts 1");
+/// ```
+impl fmt::Display for Stats {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(formatter, "hit rate {:.1} %", 100.0 * self.hit_rate())?;
+        let figures = [
+            ("hits", self.hits),
+            ("misses", self.misses),
+            ("stale hits", self.stale_hits),
+            ("inserts", self.inserts),
+            ("evictions", self.evictions),
+            ("expirations", self.expirations),
+            ("computes", self.computes),
+            ("compute failures", self.compute_failures),
+            ("remembered failures", self.remembered_failures),
+            ("coalesced", self.coalesced),
+            ("refreshes", self.refreshes),
+            ("timeouts", self.timeouts),
+            ("listener panics", self.listener_panics),
+        ];
+        let mut separator = ":";
+        for (name, figure) in figures.into_iter().filter(|(_, figure)| *figure > 0) {
+            write!(formatter, "{separator} {name} {figure}")?;
+            separator = ",";
+        }
+        if !self.compute_time.is_zero() {
+            write!(formatter, "{separator} compute time {:?}", self.compute_time)?;
+        }
+        Ok(())
     }
 }

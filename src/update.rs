@@ -9,6 +9,7 @@ use crate::engine::Engine;
 use crate::expiry::Ttl;
 use crate::key::Source;
 use crate::options::Options;
+use crate::rules::Lease;
 use crate::store::{Item, KeyHash, Version};
 
 /// One call: tries until nobody else has written meanwhile.
@@ -25,6 +26,9 @@ enum Key<P, K> {
     Given(P),
     Owned(K),
 }
+
+/// The TTL that the options give the value, if any; and whether it keeps that of the one it replaces.
+type OwnTtl = (Option<Ttl>, bool);
 
 /// What an attempt came to.
 enum Attempt<V> {
@@ -76,7 +80,7 @@ where
                 Attempt::Store(value, version) => (value, version),
                 Attempt::Again => continue,
             };
-            let own = self.own_ttl(&value);
+            let own = (self.own_ttl(&value), self.options.keeps_ttl());
             if let (Key::Given(key), Some(version)) = (&key, version) {
                 if replace(engine, hash, key.lookup(), version, value.clone(), own) {
                     return Some(value);
@@ -138,7 +142,7 @@ fn replace<K, V, S, Q>(
     key: &Q,
     version: Version,
     value: V,
-    own: Option<Ttl>,
+    (own, keeps_ttl): OwnTtl,
 ) -> bool
 where
     K: Hash + Eq,
@@ -147,7 +151,7 @@ where
     Q: Equivalent<K> + ?Sized,
 {
     let mut removed = engine.store.leftovers();
-    let lease = engine.rules.lease_of_any(own);
+    let lease = Lease { keeps_ttl, ..engine.rules.lease_of_any(own) };
     let stored = engine.store.replace_version(hash, key, version, value, lease, &mut removed);
     stored.map(|alarm| engine.written(alarm)).is_ok()
 }
@@ -160,7 +164,7 @@ fn store<K, V, S>(
     key: K,
     version: Option<Version>,
     value: V,
-    own: Option<Ttl>,
+    (own, keeps_ttl): OwnTtl,
 ) -> Result<(), K>
 where
     K: Hash + Eq,
@@ -168,7 +172,7 @@ where
     S: BuildHasher,
 {
     let mut removed = engine.store.leftovers();
-    let lease = engine.rules.lease(&key, &value, own);
+    let lease = Lease { keeps_ttl, ..engine.rules.lease(&key, &value, own) };
     let mut item = Item::new(hash, key, value);
     let stored = engine.store.insert_over(&mut item, version, lease, &mut removed);
     removed.clear();

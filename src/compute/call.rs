@@ -283,6 +283,7 @@ where
     #[cold]
     fn failed(&mut self, failure: Failure, hash: KeyHash, context: &mut Context<'_>) -> Entered<V> {
         if failure.is::<A::Error>() {
+            self.parts.store.reads().add(Read::RememberedFailure);
             self.count_miss();
             return Entered::Ended(Awaited::Outcome(Outcome::failed(failure)));
         }

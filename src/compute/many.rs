@@ -28,13 +28,36 @@ use super::waiter::{Awaited, FlightHandle, Waiter};
 
 /// Where values go that came without being asked for.
 pub(crate) trait Extras<K, V> {
+    /// By the cache's own hasher.
+    fn hash_key(&self, key: &K) -> u64;
+
     fn store_extra(&self, key: K, value: V, watch: &Watch);
 }
 
-/// What a bulk compute came to, whatever its error type.
-pub(crate) enum Answers<K, V> {
-    Values(HashMap<K, V>),
-    Failed(Failure),
+/// What a bulk compute came to, whatever its error type: keys and values, in any order.
+pub(crate) type Answers<I> = Result<I, Failure>;
+
+/// What becomes of keys whose compute failed.
+pub(crate) trait OnFailure<K, E> {
+    /// Takes the failure of one key. An error ends the whole call.
+    fn fail(&mut self, key: K, error: ComputeError<E>) -> Result<(), ComputeError<E>>;
+}
+
+/// The first failure is that of the call.
+pub(crate) struct FailWhole;
+
+impl<K, E> OnFailure<K, E> for FailWhole {
+    fn fail(&mut self, _: K, error: ComputeError<E>) -> Result<(), ComputeError<E>> {
+        Err(error)
+    }
+}
+
+/// Each key has a failure of its own.
+impl<K: Hash + Eq, E> OnFailure<K, E> for HashMap<K, ComputeError<E>> {
+    fn fail(&mut self, key: K, error: ComputeError<E>) -> Result<(), ComputeError<E>> {
+        self.insert(key, error);
+        Ok(())
+    }
 }
 
 /// A key that is to be computed.
@@ -50,6 +73,14 @@ struct Missing<K, V> {
 
 /// A key that is to be asked for again, and how it was counted.
 type Again<K> = (K, Count);
+
+/// What a compute came to for a key.
+enum Settled<K, E> {
+    /// Its value is found, if there is one.
+    Done,
+    Again(Again<K>),
+    Failed(K, ComputeError<E>),
+}
 
 /// A key that waits for a flight; and which of that flight's keys it is, if there are several.
 type Waiting<K, V> = (Missing<K, V>, Option<u32>);
@@ -136,16 +167,17 @@ where
     }
 
     /// The values of all keys that have one in the end.
-    pub(crate) async fn get_or_compute<F, Fut, T, E>(
+    pub(crate) async fn get_or_compute<F, Fut, I, E>(
         mut self,
         keys: impl IntoIterator<Item = K>,
         make: F,
-        into_answers: fn(T) -> Answers<K, V>,
+        into_answers: fn(Fut::Output) -> Answers<I>,
+        failures: &mut impl OnFailure<K, E>,
     ) -> Result<HashMap<K, V>, ComputeError<E>>
     where
         F: FnOnce(Vec<K>) -> Fut,
-        Fut: Future<Output = T> + Send + 'static,
-        T: 'static,
+        Fut: Future<Output: 'static> + Send + 'static,
+        I: IntoIterator<Item = (K, V)> + 'static,
         E: Send + Sync + 'static,
     {
         let mut make = Some(make);
@@ -153,7 +185,7 @@ where
         self.found.reserve(keys.len());
         self.owed.misses = keys.len();
         loop {
-            self.look_for_all(mem::take(&mut keys))?;
+            self.look_for_all(mem::take(&mut keys), failures)?;
             let mut awaited = FuturesUnordered::new();
             awaited.extend(self.compute(&mut make, into_answers));
             self.flights.clear();
@@ -165,7 +197,11 @@ where
                 }
                 drop(waiter);
                 for (missing, part) in waiting {
-                    keys.extend(self.settle::<E>(missing, part, &outcome)?);
+                    match self.settle::<E>(missing, part, &outcome) {
+                        Settled::Done => {}
+                        Settled::Again(again) => keys.push(again),
+                        Settled::Failed(key, error) => failures.fail(key, error)?,
+                    }
                 }
             }
             // What others did not bring, or failed at with an error that cannot be told here, is asked
@@ -179,22 +215,28 @@ where
     }
 
     /// Looks for the values of these keys, and for flights to join.
-    fn look_for_all<E>(&mut self, keys: Vec<Again<K>>) -> Result<(), ComputeError<E>>
+    fn look_for_all<E>(
+        &mut self,
+        keys: Vec<Again<K>>,
+        failures: &mut impl OnFailure<K, E>,
+    ) -> Result<(), ComputeError<E>>
     where
         E: Send + Sync + 'static,
     {
-        let mut known = None;
+        let mut ended = Ok(());
         for (key, count) in keys {
-            // Also when one is known to fail: each is counted.
-            let failure = self.look(key, count);
-            known = known.or(failure);
+            // Also when one has ended the call: each is counted.
+            if let Some((key, error)) = self.look(key, count) {
+                let failed = failures.fail(key, error);
+                ended = ended.and(failed);
+            }
         }
-        known.map_or(Ok(()), Err)
+        ended
     }
 
     /// Looks for the value of one key, and for a flight to join. Returns the failure that is remembered,
     /// if it can be told here.
-    fn look<E>(&mut self, key: K, count: Count) -> Option<ComputeError<E>>
+    fn look<E>(&mut self, key: K, count: Count) -> Option<(K, ComputeError<E>)>
     where
         E: Send + Sync + 'static,
     {
@@ -228,12 +270,20 @@ where
             }
             Look::Failed(failure, version) => {
                 missing.version = version;
+                let error = told(&failure);
+                if error.is_some() {
+                    self.owed.reads.add(Read::RememberedFailure);
+                }
                 if self.stand_in(&mut missing) {
                     return None;
                 }
-                let error = told(&failure);
-                self.missing.push(missing);
-                return error;
+                match error {
+                    Some(error) => {
+                        self.count(&mut missing, Read::Miss);
+                        return Some((missing.key, error));
+                    }
+                    None => self.missing.push(missing),
+                }
             }
             Look::Absent(version) => {
                 missing.version = version;
@@ -244,15 +294,15 @@ where
     }
 
     /// Begins to compute what is missing, and what is to be renewed.
-    fn compute<F, Fut, T>(
+    fn compute<F, Fut, I>(
         &mut self,
         make: &mut Option<F>,
-        into_answers: fn(T) -> Answers<K, V>,
+        into_answers: fn(Fut::Output) -> Answers<I>,
     ) -> Option<Waits<K, V>>
     where
         F: FnOnce(Vec<K>) -> Fut,
-        Fut: Future<Output = T> + Send + 'static,
-        T: 'static,
+        Fut: Future<Output: 'static> + Send + 'static,
+        I: IntoIterator<Item = (K, V)> + 'static,
     {
         let mut keys = mem::take(&mut self.missing);
         let background = self.parts.host.open_background().filter(|_| keys.is_empty());
@@ -285,16 +335,16 @@ where
     }
 
     /// Begins flights for these keys, unless others have by now.
-    fn lead<F, Fut, T>(
+    fn lead<F, Fut, I>(
         &mut self,
         keys: Vec<Missing<K, V>>,
         make: &mut Option<F>,
-        into_answers: fn(T) -> Answers<K, V>,
+        into_answers: fn(Fut::Output) -> Answers<I>,
     ) -> Option<Waits<K, V>>
     where
         F: FnOnce(Vec<K>) -> Fut,
-        Fut: Future<Output = T> + Send + 'static,
-        T: 'static,
+        Fut: Future<Output: 'static> + Send + 'static,
+        I: IntoIterator<Item = (K, V)> + 'static,
     {
         if keys.is_empty() || make.is_none() {
             return None;
@@ -335,20 +385,20 @@ where
         let compute = || {
             make(order.clone())
                 .map(into_answers)
-                .map(move |answers| answers.into_outcome(&order, &ground, &watch))
+                .map(move |answers| into_outcome(answers, &order, &ground, &watch))
         };
         let waiter = leader.share(compute, terms);
         drop(removed);
         Some(Waits::new(waiter, own))
     }
 
-    /// What a compute came to for one key. Returns the key if it is to be asked for again.
+    /// What a compute came to for one key.
     fn settle<E: 'static + Send + Sync>(
         &mut self,
         mut missing: Missing<K, V>,
         part: Option<u32>,
         awaited: &Awaited<V>,
-    ) -> Result<Option<Again<K>>, ComputeError<E>> {
+    ) -> Settled<K, E> {
         let value = match (awaited, part) {
             (Awaited::Outcome(Outcome::Value(value)), _) => Some(value),
             (Awaited::Outcome(Outcome::Values(values)), Some(part)) => {
@@ -356,19 +406,21 @@ where
             }
             (Awaited::Outcome(Outcome::Values(_)), None) => None,
             // Nothing has failed: whoever asks so has to know.
-            (Awaited::Recursive, _) => return Err(ComputeError::Recursive),
-            _ if self.stand_in(&mut missing) => return Ok(None),
+            (Awaited::Recursive, _) => {
+                return Settled::Failed(missing.key, ComputeError::Recursive);
+            }
+            _ if self.stand_in(&mut missing) => return Settled::Done,
             (failed, _) => match failed.failure() {
-                Some(error) => return Err(error),
+                Some(error) => return Settled::Failed(missing.key, error),
                 None => None,
             },
         };
         let served = missing.served.filter(|(_, read)| *read == Read::Hit);
         match value.cloned().or(served.map(|(value, _)| value)) {
             Some(value) => drop(self.found.insert(missing.key, value)),
-            None => return Ok(Some((missing.key, missing.count))),
+            None => return Settled::Again((missing.key, missing.count)),
         }
-        Ok(None)
+        Settled::Done
     }
 
     /// Hands the value out that was there when the call began, if it may stand in now.
@@ -435,24 +487,37 @@ where
     }
 }
 
-impl<K: Hash + Eq, V> Answers<K, V> {
-    /// Puts the values in order. Those of other keys are stored here.
-    fn into_outcome<G>(self, order: &[K], ground: &Weak<G>, watch: &Watch) -> Outcome<V>
-    where
-        G: Extras<K, V>,
-    {
-        let mut answers = match self {
-            Self::Values(answers) => answers,
-            Self::Failed(failure) => return Outcome::failed(failure),
-        };
-        let values = order.iter().map(|key| answers.remove(key)).collect();
-        if let Some(ground) = ground.upgrade().filter(|_| !answers.is_empty()) {
-            for (key, value) in answers {
-                ground.store_extra(key, value, watch);
-            }
-        }
-        Outcome::Values(Arc::new(values))
+/// Puts the values in order. Those of other keys are stored here.
+fn into_outcome<K, V, I, G>(
+    answers: Answers<I>,
+    order: &[K],
+    ground: &Weak<G>,
+    watch: &Watch,
+) -> Outcome<V>
+where
+    K: Eq,
+    I: IntoIterator<Item = (K, V)>,
+    G: Extras<K, V>,
+{
+    let answers = match answers {
+        Ok(answers) => answers,
+        Err(failure) => return Outcome::failed(failure),
+    };
+    // With the last handle, those who waited have gone too.
+    let Some(ground) = ground.upgrade() else { return Outcome::nothing() };
+    let mut places = HashTable::with_capacity(order.len());
+    let hash_at = |place: &usize| ground.hash_key(&order[*place]);
+    for place in 0..order.len() {
+        places.insert_unique(hash_at(&place), place, hash_at);
     }
+    let mut values: Vec<Option<V>> = order.iter().map(|_| None).collect();
+    for (key, value) in answers {
+        match places.find(ground.hash_key(&key), |place| order[*place] == key) {
+            Some(&place) => values[place] = Some(value),
+            None => ground.store_extra(key, value, watch),
+        }
+    }
+    Outcome::Values(Arc::new(values))
 }
 
 impl<V> Awaited<V> {

@@ -1,76 +1,62 @@
 //! The bound on the size of the whole cache: room for one entry at a time.
 
-use crate::sync::{AtomicUsize, Mutex, Ordering};
+use crate::sync::{AtomicUsize, Ordering};
+
+use super::limit::{Change, Limit};
 
 /// The most entries, and how many hold a place. Written only while the cache fills or shrinks: a
 /// full one passes the place of what it evicts on to what it stores.
 pub(crate) struct Bound {
     /// `UNBOUNDED`: then nothing is counted here.
-    limit: AtomicUsize,
-    /// What callers are told: lags behind the limit while what is too much goes, and never is below it.
-    max_size: AtomicUsize,
+    limit: Limit,
     taken: AtomicUsize,
-    /// How often the limit was changed.
-    changes: Mutex<u64>,
 }
 
-/// Names a change of the limit.
-#[derive(Clone, Copy)]
-pub(super) struct Change(u64);
-
-const UNBOUNDED: usize = usize::MAX;
+const UNBOUNDED: u64 = u64::MAX;
 /// As good as no bound, but counted.
-const GREATEST: usize = UNBOUNDED - 1;
+const GREATEST: u64 = UNBOUNDED - 1;
 
 impl Bound {
     pub(super) fn new(max_size: Option<usize>) -> Self {
-        let limit = max_size.map_or(UNBOUNDED, |max_size| max_size.min(GREATEST));
-        Self {
-            limit: AtomicUsize::new(limit),
-            max_size: AtomicUsize::new(limit),
-            taken: AtomicUsize::new(0),
-            changes: Mutex::new(0),
-        }
+        let limit = max_size.map_or(UNBOUNDED, counted);
+        Self { limit: Limit::new(limit), taken: AtomicUsize::new(0) }
     }
 
     #[inline]
     pub(super) fn max_size(&self) -> Option<usize> {
-        match self.max_size.load(Ordering::Acquire) {
+        match self.limit.published() {
             UNBOUNDED => None,
             GREATEST => Some(usize::MAX),
-            max_size => Some(max_size),
+            max_size => Some(usize::try_from(max_size).unwrap_or(usize::MAX)),
         }
     }
 
     #[inline]
     fn limit(&self) -> Option<usize> {
-        Some(self.limit.load(Ordering::Acquire)).filter(|limit| *limit != UNBOUNDED)
+        let limit = Some(self.limit.current()).filter(|limit| *limit != UNBOUNDED);
+        limit.map(|limit| usize::try_from(limit).unwrap_or(usize::MAX))
     }
 
-    /// Begins a change of the limit, or tells that there is none yet. Whoever reads the limit from now on
-    /// reads the new one; who has done so before may still fill up to the old one, under a shard's lock.
+    /// Whether nothing at all may be stored.
+    #[cold]
+    pub(super) fn is_zero(&self) -> bool {
+        self.limit() == Some(0)
+    }
+
+    /// Begins a change of the limit, unless there is none yet.
     pub(super) fn change(&self, max_size: usize) -> Option<Change> {
-        let mut changes = self.changes.lock();
+        let mut changes = self.limit.changes();
         self.limit()?;
-        Some(self.set(max_size, &mut changes))
+        Some(self.limit.set(counted(max_size), &mut changes))
     }
 
     /// Begins to bound what holds `taken` entries. For use while nobody else can store or remove.
     pub(super) fn begin(&self, max_size: usize, taken: usize) -> Change {
-        let mut changes = self.changes.lock();
+        let mut changes = self.limit.changes();
         if self.limit().is_none() {
             self.taken.store(taken, Ordering::Release);
         }
-        self.set(max_size, &mut changes)
-    }
-
-    fn set(&self, max_size: usize, changes: &mut u64) -> Change {
-        let limit = max_size.min(GREATEST);
-        // First: more than callers were told of must not be stored.
-        self.max_size.fetch_max(limit, Ordering::AcqRel);
-        self.limit.store(limit, Ordering::Release);
-        *changes += 1;
-        Change(*changes)
+        self.limit.set(counted(max_size), &mut changes)
     }
 
     /// How many are to go until the limit holds.
@@ -79,12 +65,8 @@ impl Bound {
         self.limit().map_or(0, |limit| taken.saturating_sub(limit))
     }
 
-    /// Tells callers of the limit: it holds now. Not if it was changed again: then that change does so.
-    pub(super) fn announce(&self, change: Change) {
-        let changes = self.changes.lock();
-        if *changes == change.0 {
-            self.max_size.store(self.limit.load(Ordering::Acquire), Ordering::Release);
-        }
+    pub(super) fn publish(&self, change: Change) {
+        self.limit.publish(change);
     }
 
     /// Places taken; `None` if they are not counted.
@@ -142,4 +124,9 @@ impl Drop for Place<'_> {
     fn drop(&mut self) {
         self.bound.release(1);
     }
+}
+
+/// As a limit that is counted.
+fn counted(max_size: usize) -> u64 {
+    (max_size as u64).min(GREATEST)
 }

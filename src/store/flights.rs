@@ -11,7 +11,7 @@ use crate::panic::Postponed;
 use crate::sync::Arc;
 
 use super::Handle;
-use super::digest::KeyHash;
+use super::digest::{Digest, KeyHash};
 use super::leftovers::{Failure, Leftovers};
 
 /// Room for more flights than this is given back when the last one ends.
@@ -181,6 +181,15 @@ impl<K, F> Flights<K, F> {
         clock: &Clock,
     ) -> Option<Found<'_, F>> {
         self.get(hash, key)?.found(clock)
+    }
+
+    /// Whether a flight is under way for a key.
+    pub(super) fn has_running(&self, digest: Digest, key: &K) -> bool
+    where
+        K: Eq,
+    {
+        let mut of_key = self.table.iter_hash(digest.spread());
+        of_key.any(|flight| matches!(flight.state, State::Running(_)) && flight.key.get() == key)
     }
 
     /// Whether a flight is under way for a key that is open.
@@ -360,6 +369,29 @@ impl<K, F> Flights<K, F> {
         removed: &mut Leftovers<K, V>,
     ) -> u32 {
         self.supersede(hash, key, |_| false, removed)
+    }
+
+    /// Fences off the flights that are under way for keys of which this holds.
+    pub(super) fn fence_where<V>(
+        &mut self,
+        mut is_fenced: impl FnMut(KeyHash, &K) -> bool,
+        removed: &mut Leftovers<K, V>,
+    ) {
+        let is_fenced = |flight: &mut Flight<K, F>| {
+            matches!(flight.state, State::Running(_)) && is_fenced(flight.hash, flight.key.get())
+        };
+        self.table.extract_if(is_fenced).for_each(|flight| flight.leave(removed));
+    }
+
+    /// Copies the keys of all flights that are under way, with what [ends](Self::end) them.
+    pub(super) fn copy_running(&self, running: &mut Vec<(K, KeyHash, u64)>)
+    where
+        K: Clone,
+    {
+        let flights = self.table.iter().filter(|flight| matches!(flight.state, State::Running(_)));
+        running.extend(
+            flights.map(|flight| (flight.key.get().clone(), flight.hash, flight.generation)),
+        );
     }
 
     /// The same, where a flight that `has_failed` counts as an attempt that did.

@@ -208,7 +208,7 @@ impl<K: Eq, V: Clone, F: Handle> Store<K, V, F> {
         removed: &mut Leftovers<K, V>,
     ) -> Option<Tick> {
         let Ticket { hash, generation, begun, is_counted, .. } = ticket;
-        let Lease { ttl, weight } = lease;
+        let Lease { ttl, weight, keeps_ttl } = lease;
         let (mut value, mut room) = (Some(value), self.room());
         loop {
             // Declared first, so dropped last: under no lock.
@@ -231,7 +231,8 @@ impl<K: Eq, V: Clone, F: Handle> Store<K, V, F> {
             // By the clock that other writes of such a TTL go by, so that deadlines come in order.
             let stored =
                 if life.is_long() && !is_coarse { self.clock.reading().tick() } else { now.tick() };
-            let deadline = life.deadline(stored);
+            let kept = self.kept(keeps_ttl, &mut shard, hash, item.key(), &now);
+            let deadline = kept.unwrap_or_else(|| life.deadline(stored));
             let stamp = Stamp { deadline, cost, weight };
             let lack = match self.put(&mut shard, &mut item, stamp, &now, &mut room, removed) {
                 Put::Lacking(lack) => {

@@ -116,6 +116,19 @@ impl<K, V: Clone, F> Store<K, V, F> {
         Some((entry.value.clone(), entry.version()))
     }
 
+    /// The value that is held, fresh or stale, and its version; counts nothing.
+    #[cold]
+    pub(crate) fn peek_held<Q: Equivalent<K> + ?Sized>(
+        &self,
+        hash: KeyHash,
+        key: &Q,
+    ) -> Option<(V, Version)> {
+        let shard = self.shard(hash).read();
+        let entry = shard.find(hash, key)?;
+        let is_over = self.clock.has_passed(self.lapse(entry.deadline()));
+        (!is_over).then(|| (entry.value.clone(), entry.version()))
+    }
+
     /// Until when the value of this version is fresh; past if it is gone.
     #[cold]
     pub(crate) fn deadline<Q: Equivalent<K> + ?Sized>(

@@ -14,12 +14,14 @@ mod flights;
 mod landing;
 mod leaving;
 mod leftovers;
+mod limit;
 mod limits;
 mod load;
 mod look;
 mod notes;
 mod notices;
 mod policy;
+mod refusal;
 mod removals;
 mod resize;
 mod ring;
@@ -33,7 +35,7 @@ mod weights;
 mod wheel;
 mod writes;
 
-pub(crate) use copies::Copies;
+pub(crate) use copies::{Copied, Copies, Position};
 pub(crate) use digest::KeyHash;
 pub(crate) use entry::{Item, Version};
 pub(crate) use landing::{Begun, Ending, Request, Ticket, Wanted};
@@ -173,6 +175,10 @@ impl<K, V, F> Store<K, V, F> {
         self.bound.max_size()
     }
 
+    pub(crate) fn max_weight(&self) -> Option<u64> {
+        self.load.as_ref().and_then(Load::max_weight)
+    }
+
     pub(crate) fn len(&self) -> usize {
         let counted = || self.shards.iter().map(|slot| slot.0.read().len()).sum();
         self.bound.taken().unwrap_or_else(counted)
@@ -298,6 +304,26 @@ impl<K, V, F> Store<K, V, F> {
         if self.tti.is_endless() { ttl } else { shard.notes.limits.expect(ttl) }
     }
 
+    /// When a value ends that takes the place of a fresh one and keeps its TTL; `None` if there is none.
+    #[cold]
+    fn kept_deadline<Q: Equivalent<K> + ?Sized>(
+        &self,
+        shard: &mut Shard<K, V, F>,
+        hash: KeyHash,
+        key: &Q,
+        now: &Reading<'_>,
+    ) -> Option<Tick> {
+        let ends = shard.find_fresh(hash, key, now).map(|entry| shard.ttl_ends(entry))?;
+        let life = self.life(shard, Ttl::between(now.tick(), ends));
+        Some(life.deadline(now.tick()))
+    }
+
+    /// Whether a value with this deadline, whose TTL is zero, would be kept as a stale one: it must not be.
+    #[inline]
+    fn is_void(&self, deadline: Tick, now: &Reading<'_>) -> bool {
+        self.grace > 0 && deadline <= now.tick()
+    }
+
     /// Notes that a value is used now: its idle time begins anew. Under the lock for reading, or for
     /// writing.
     #[inline]
@@ -343,26 +369,6 @@ impl<K, V, F> Drop for Store<K, V, F> {
         postponed.run(|| self.clear());
         postponed.run(|| drop(notices));
     }
-}
-
-/// Iteration.
-impl<K: Clone, V: Clone, F> Store<K, V, F> {
-    /// Copies a batch of entries. Returns where the next one begins.
-    pub(crate) fn copy(&self, position: Position, copies: &mut Copies<K, V>) -> Option<Position> {
-        let slot = self.shards.get(position.shard)?;
-        let next = slot.0.read().copy(position.index, BATCH, copies);
-        Some(match next {
-            Some(index) => Position { shard: position.shard, index },
-            None => Position { shard: position.shard + 1, index: 0 },
-        })
-    }
-}
-
-/// How far an iteration has come.
-#[derive(Clone, Copy, Default)]
-pub(crate) struct Position {
-    shard: usize,
-    index: usize,
 }
 
 #[cfg(any(test, feature = "test-util"))]

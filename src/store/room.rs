@@ -140,7 +140,13 @@ impl<K, V, F> Store<K, V, F> {
             self.let_go_of_uncounted(room);
             return put;
         }
-        self.put_plain(shard, item, stamp, now, room.place.take(), removed)
+        match self.put_plain(shard, item, stamp, now, room.place.take(), removed) {
+            Put::Lacking(_) if self.bound.is_zero() => {
+                shard.turn_away(item, removed);
+                Put::Stored
+            }
+            put => put,
+        }
     }
 
     /// Stores a value that has no weight, given the place that is in hand.
@@ -157,9 +163,30 @@ impl<K, V, F> Store<K, V, F> {
     where
         K: Eq,
     {
+        if self.is_void(stamp.deadline, now) {
+            return self.put_void(shard, item, now, removed);
+        }
         let place = place.or_else(|| self.room_of_expired(shard, now.tick(), removed));
         let place = || place.or_else(|| self.bound.reserve());
         shard.put(item, stamp, now, place, removed)
+    }
+
+    /// Does not store a value whose TTL is zero; what it was to replace is removed.
+    #[cold]
+    fn put_void(
+        &self,
+        shard: &mut Shard<K, V, F>,
+        item: &mut Item<K, V>,
+        now: &Reading<'_>,
+        removed: &mut Leftovers<K, V>,
+    ) -> Put<V>
+    where
+        K: Eq,
+    {
+        self.remove_if_expired(shard, item.hash, item.key(), now, removed);
+        let put = self.vacate(shard, item, now, removed);
+        shard.pass_by(item, removed);
+        put
     }
 
     /// The place of an entry of this shard whose time is over, if the cache is full and there is one.
@@ -272,13 +299,13 @@ impl<K, V, F> Store<K, V, F> {
             room.place = Some(self.bound.vacated());
             room.weight += shard.notes.weights.take_freed();
         }
-        if stamp.weight > load.most() {
+        if stamp.weight > load.most() || load.is_zero() {
             let put = self.vacate(shard, item, now, removed);
             shard.turn_away(item, removed);
             return put;
         }
-        if shard.is_late(stamp, now) {
-            // Nobody makes way for it.
+        if stamp.deadline <= now.tick() {
+            // Its TTL is zero: nothing is evicted for it.
             let put = self.vacate(shard, item, now, removed);
             shard.pass_by(item, removed);
             return put;

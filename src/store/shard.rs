@@ -110,12 +110,6 @@ impl<K, V, F> Shard<K, V, F> {
         self.roster.has_alarms() || self.flights.next_alarm() != Tick::NEVER
     }
 
-    /// Whether the time of what is to be stored is over already.
-    #[inline]
-    pub(super) fn is_late(&self, stamp: Stamp, now: &Reading<'_>) -> bool {
-        stamp.deadline.after_nanos(self.grace) <= now.tick()
-    }
-
     /// Whether an entry's time is over, also that for which it is kept past its deadline.
     #[inline]
     pub(super) fn is_over(&self, entry: &Entry<K, V>, now: &Reading<'_>) -> bool {

@@ -47,6 +47,11 @@ impl Weights {
         self.held = self.held - old + weight;
     }
 
+    /// What has left or become lighter under this very lock.
+    pub(super) fn freed(&self) -> u64 {
+        self.freed
+    }
+
     /// The weight of what has left since this was last asked.
     pub(super) fn take_freed(&mut self) -> u64 {
         std::mem::take(&mut self.freed)

@@ -26,7 +26,7 @@ impl<K: Eq, V, F> Store<K, V, F> {
         removed: &mut Leftovers<K, V>,
     ) -> (Option<V>, Tick) {
         let mut item = Item::new(hash, key, value);
-        if !self.is_weighed() {
+        if !self.is_weighed() && !lease.keeps_ttl {
             if let Some(stored) = self.insert_at_once(&mut item, lease.ttl, removed) {
                 return stored;
             }
@@ -83,7 +83,7 @@ impl<K: Eq, V, F> Store<K, V, F> {
         removed: &mut Leftovers<K, V>,
         copy: impl Fn(&Shard<K, V, F>, &Item<K, V>, &Reading<'_>) -> Option<V>,
     ) -> (Option<V>, Tick) {
-        let (hash, Lease { ttl, weight }, mut room) = (item.hash, lease, self.room());
+        let (hash, Lease { ttl, weight, keeps_ttl }, mut room) = (item.hash, lease, self.room());
         loop {
             // Declared first, so dropped last: under no lock.
             let copied;
@@ -91,7 +91,8 @@ impl<K: Eq, V, F> Store<K, V, F> {
             let life = self.life(&mut shard, ttl);
             let now = self.reading_to_tell(&shard, life, removed);
             copied = copy(&shard, item, &now);
-            let deadline = life.deadline(now.tick());
+            let kept = self.kept(keeps_ttl, &mut shard, hash, item.key(), &now);
+            let deadline = kept.unwrap_or_else(|| life.deadline(now.tick()));
             self.tidy(&mut shard, now.tick(), removed);
             shard.flights.fence(hash, item.key(), removed);
             let stamp = Stamp::new(deadline, weight);
@@ -107,6 +108,19 @@ impl<K: Eq, V, F> Store<K, V, F> {
             }
             self.make_room(lack, hash, &mut room, removed);
         }
+    }
+
+    /// The deadline that a value keeps, if it is to keep one and there is one.
+    #[inline]
+    pub(super) fn kept<Q: Equivalent<K> + ?Sized>(
+        &self,
+        keeps_ttl: bool,
+        shard: &mut Shard<K, V, F>,
+        hash: KeyHash,
+        key: &Q,
+        now: &Reading<'_>,
+    ) -> Option<Tick> {
+        if keeps_ttl { self.kept_deadline(shard, hash, key, now) } else { None }
     }
 
     /// The time for a write of something that lives for `ttl`: exact where a listener is told why what is
@@ -127,7 +141,7 @@ impl<K: Eq, V, F> Store<K, V, F> {
         hash: KeyHash,
         key: &Q,
         value: V,
-        Lease { ttl, .. }: Lease,
+        Lease { ttl, keeps_ttl, .. }: Lease,
         removed: &mut Leftovers<K, V>,
     ) -> Result<(Option<V>, Tick), V> {
         // Taken only when the key is found: if the user's `Eq` panics, it is dropped under no lock.
@@ -135,10 +149,15 @@ impl<K: Eq, V, F> Store<K, V, F> {
         let mut shard = self.shard(hash).write();
         let life = self.life(&mut shard, ttl);
         let now = self.reading_for(&shard, life);
-        let deadline = life.deadline(now.tick());
+        let kept = self.kept(keeps_ttl, &mut shard, hash, key, &now);
+        let deadline = kept.unwrap_or_else(|| life.deadline(now.tick()));
         self.tidy(&mut shard, now.tick(), removed);
         // First, because it asks the user's `Eq`: what was replaced would be dropped under the lock.
         shard.flights.fence(hash, key, removed);
+        if self.is_void(deadline, &now) {
+            // It is not kept, and another call finds out how to leave it: with an owned key.
+            return Err(value.take().expect("it was not stored"));
+        }
         match shard.replace(hash, key, &mut value, Stamp::new(deadline, 0), &now, removed) {
             Some(Old(old)) => Ok((old, self.lapse(deadline))),
             None => Err(value.take().expect("it was not stored")),
@@ -210,7 +229,7 @@ impl<K: Eq, V, F> Store<K, V, F> {
         removed: &mut Leftovers<K, V>,
         refuse: impl Fn(&mut Shard<K, V, F>, &Item<K, V>, &Reading<'_>) -> Option<R>,
     ) -> Result<Tick, R> {
-        let (hash, Lease { ttl, weight }, mut room) = (item.hash, lease, self.room());
+        let (hash, Lease { ttl, weight, keeps_ttl }, mut room) = (item.hash, lease, self.room());
         loop {
             let mut shard = self.shard(hash).write();
             let life = self.life(&mut shard, ttl);
@@ -218,7 +237,8 @@ impl<K: Eq, V, F> Store<K, V, F> {
             if let Some(refusal) = refuse(&mut shard, item, &now) {
                 return Err(refusal);
             }
-            let deadline = life.deadline(now.tick());
+            let kept = self.kept(keeps_ttl, &mut shard, hash, item.key(), &now);
+            let deadline = kept.unwrap_or_else(|| life.deadline(now.tick()));
             self.tidy(&mut shard, now.tick(), removed);
             shard.flights.fence(hash, item.key(), removed);
             let stamp = Stamp::new(deadline, weight);
@@ -269,6 +289,12 @@ impl<K: Eq, V, F> Store<K, V, F> {
         let mut shard = self.shard(hash).write();
         let now = self.clock.exact_reading();
         self.tidy(&mut shard, now.tick(), removed);
+        if self.grace > 0 && ttl.is_zero() {
+            let token = shard.find_fresh(hash, key, &now)?.token;
+            shard.expire(token, removed);
+            self.settle(&mut shard, 1);
+            return Some(now.tick());
+        }
         let deadline = shard.set_ttl(hash, key, ttl, &now)?;
         Some(self.lapse(deadline))
     }
@@ -281,22 +307,43 @@ impl<K: Eq, V, F> Store<K, V, F> {
         key: &Q,
         version: Version,
         value: V,
-        Lease { ttl, .. }: Lease,
+        Lease { ttl, keeps_ttl, .. }: Lease,
         removed: &mut Leftovers<K, V>,
     ) -> Result<Tick, V> {
         let mut value = Some(value);
         let mut shard = self.shard(hash).write();
         let life = self.life(&mut shard, ttl);
         let now = self.reading_for(&shard, life);
-        let deadline = life.deadline(now.tick());
+        let kept = self.kept(keeps_ttl, &mut shard, hash, key, &now);
+        let deadline = kept.unwrap_or_else(|| life.deadline(now.tick()));
         self.tidy(&mut shard, now.tick(), removed);
         let present = shard.find(hash, key).filter(|entry| entry.version() == version);
         if present.is_some_and(|entry| !now.has_passed(entry.deadline())) {
             shard.flights.fence(hash, key, removed);
+            if self.is_void(deadline, &now) {
+                self.replace_by_void(&mut shard, hash, key, removed);
+                return Ok(deadline);
+            }
             let old = shard.replace(hash, key, &mut value, Stamp::new(deadline, 0), &now, removed);
             old.and_then(|Old(old)| old).into_iter().for_each(|old| removed.value(old));
         }
         value.map_or(Ok(self.lapse(deadline)), Err)
+    }
+
+    /// Removes an entry whose value is replaced by one that is not kept, as its TTL is zero.
+    #[cold]
+    fn replace_by_void<Q: Equivalent<K> + ?Sized>(
+        &self,
+        shard: &mut Shard<K, V, F>,
+        hash: KeyHash,
+        key: &Q,
+        removed: &mut Leftovers<K, V>,
+    ) {
+        shard.stats.inserts += 1;
+        shard.stats.expirations += 1;
+        let Some(old) = shard.remove(hash, key) else { return };
+        self.settle(shard, 1);
+        removed.entry(old.key, old.value, RemovalCause::Replaced);
     }
 
     /// Removes the entry and returns it, if it is fresh. Not where there is a listener.
@@ -358,29 +405,6 @@ impl<K: Eq, V, F> Store<K, V, F> {
             return None;
         }
         Some(take(entry, removed))
-    }
-
-    /// Removes the entry if it still holds the value of this version. Tells whether it was fresh.
-    pub(crate) fn remove_version<Q: Equivalent<K> + ?Sized>(
-        &self,
-        hash: KeyHash,
-        key: &Q,
-        version: Version,
-        removed: &mut Leftovers<K, V>,
-    ) -> Option<bool> {
-        let mut shard = self.shard(hash).write();
-        let now = self.reading_for(&shard, Ttl::ENDLESS);
-        self.removals.note();
-        self.tidy(&mut shard, now.tick(), removed);
-        self.remove_if_expired(&mut shard, hash, key, &now, removed);
-        shard.find(hash, key).filter(|entry| entry.version() == version)?;
-        shard.flights.fence(hash, key, removed);
-        let entry = shard.remove(hash, key)?;
-        self.settle(&mut shard, 1);
-        let is_fresh = !now.has_passed(entry.deadline);
-        let cause = if is_fresh { RemovalCause::Removed } else { RemovalCause::Expired };
-        removed.entry(entry.key, entry.value, cause);
-        Some(is_fresh)
     }
 }
 

@@ -6,8 +6,9 @@ use std::thread;
 use std::time::Duration;
 
 use fleeting::Cache;
+use futures::FutureExt;
 
-use crate::support::{Host, check, in_virtual_time, on_every_runtime, poll_once};
+use crate::support::{Gate, Host, POLICIES, check, in_virtual_time, on_every_runtime, poll_once};
 
 const SECOND: Duration = Duration::from_secs(1);
 
@@ -25,11 +26,59 @@ fn keys(cache: &Numbers) -> Vec<u32> {
 }
 
 #[test]
-fn a_bound_of_zero_is_an_error_that_names_it() {
+fn with_a_bound_of_zero_nothing_is_stored_and_computes_are_shared() {
     on_every_runtime(async |host| {
-        let error = host.builder::<u32, u32>().max_size(0).build().expect_err("zero is no bound");
-        assert_eq!(error.setting(), "max_size");
-        assert_eq!(error.to_string(), "max_size must be at least 1");
+        for policy in POLICIES {
+            let weighed = host.builder().max_weight(0).weigher(|_, weight: &u32| (*weight).into());
+            for builder in [host.builder().max_size(0), weighed] {
+                let cache: Numbers = builder.policy(policy).build().expect("valid settings");
+                assert_eq!((cache.insert(1, 1), cache.insert(2, 0)), (None, None));
+                assert_eq!(cache.entry(3).or_insert(3), 3);
+                assert_eq!(cache.entry(4).update(|_| Some(0)), Some(0));
+                assert_eq!((cache.len(), cache.get(&1), cache.get(&2)), (0, None, None));
+                let shared = || cache.get_or_compute(5, || futures::future::ready(0));
+                assert_eq!(futures::join!(shared(), shared()), (0, 0));
+                let many =
+                    cache.get_or_compute_many([6, 7], |_| async { [(6, 0), (7, 7), (8, 8)] });
+                assert_eq!(many.await.len(), 2);
+                assert!(cache.is_empty());
+                let stats = cache.stats();
+                assert_eq!(stats.inserts, stats.evictions, "evicted at once");
+                check(&cache, 0);
+            }
+        }
+    });
+}
+
+#[test]
+fn one_compute_is_shared_where_nothing_is_stored() {
+    on_every_runtime(async |host| {
+        let cache = bounded(&host, 0);
+        let gate = Gate::new();
+        let passed = gate.passed();
+        let mut leader = cache.get_or_compute(1, || passed.map(|()| 7)).boxed_local();
+        let mut joined = cache.get_or_compute(1, || async { 8 }).boxed_local();
+        assert!(poll_once(&mut leader).is_none());
+        assert!(poll_once(&mut joined).is_none());
+        gate.open();
+        assert_eq!((leader.await, joined.await), (7, 7));
+        assert_eq!((cache.stats().computes, cache.len()), (1, 0));
+        check(&cache, 0);
+    });
+}
+
+#[test]
+fn a_bound_may_become_zero_and_back() {
+    on_every_runtime(async |host| {
+        let cache = bounded(&host, 5_000);
+        (0..4_000).for_each(|key| _ = cache.insert(key, key));
+        cache.set_max_size(0).expect("any bound is valid");
+        assert_eq!((cache.len(), cache.max_size(), cache.insert(1, 1)), (0, Some(0), None));
+        assert!(cache.is_empty());
+        cache.set_max_size(1).expect("any bound is valid");
+        cache.insert(1, 1);
+        assert_eq!(cache.len(), 1);
+        check(&cache, 0);
     });
 }
 
@@ -145,7 +194,7 @@ fn an_entry_that_was_removed_comes_back_as_the_last() {
 fn a_computes_value_has_its_place_from_the_moment_it_is_stored() {
     on_every_runtime(async |host| {
         let cache = bounded(&host, 2);
-        let gate = crate::support::Gate::new();
+        let gate = Gate::new();
         let passed = gate.passed();
         let handle = cache.clone();
         let mut caller = Box::pin(async move {

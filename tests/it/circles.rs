@@ -288,7 +288,7 @@ impl Timer for OnTheSpot {
 fn a_refresh_is_no_part_of_the_compute_that_sets_it_off() {
     in_time(|| {
         let cache: Cache<u32, u32> = Cache::builder()
-            .ttl(Duration::ZERO)
+            .ttl(Duration::from_nanos(1))
             .stale_while_revalidate(Duration::from_secs(3600))
             .runtime(OnTheSpot)
             .build()
@@ -320,7 +320,7 @@ fn a_refresh_is_no_part_of_the_compute_that_sets_it_off() {
 fn a_refresh_that_closes_a_circle_is_told_so_and_the_value_stays() {
     in_time(|| {
         let cache: Cache<u32, u32> = Cache::builder()
-            .ttl(Duration::ZERO)
+            .ttl(Duration::from_nanos(1))
             .stale_while_revalidate(Duration::from_secs(3600))
             .runtime(OnTheSpot)
             .build()

@@ -1,5 +1,6 @@
 //! Computes that go on without their callers, and how they end.
 
+use std::collections::HashMap;
 use std::future::pending;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Barrier};
@@ -159,8 +160,9 @@ fn a_compute_for_many_keys_is_detached_by_who_joins_it() {
     in_virtual_time(async |time| {
         let (cache, switch) = (new_cache(&time), Switch::default());
         let is_on = switch.is_on();
-        let compute =
-            |keys: Vec<u32>| is_on.map(|()| keys.into_iter().map(|key| (key, key)).collect());
+        let compute = |keys: Vec<u32>| {
+            is_on.map(|()| keys.into_iter().map(|key| (key, key)).collect::<HashMap<_, _>>())
+        };
         let mut many = cache.get_or_compute_many([1, 2], compute).boxed();
         assert!(poll_once(&mut many).is_none());
         let mut joins = detached(&cache, 2, &switch, &Arc::new(()));
@@ -618,7 +620,7 @@ fn a_spawner_that_takes_no_task_leaves_the_compute_to_its_callers() {
     for panics in [false, true] {
         in_time(move || {
             let cache: Cache<u32, u32> = Cache::builder()
-                .ttl(Duration::ZERO)
+                .ttl(Duration::from_nanos(1))
                 .stale_while_revalidate(3600 * SECOND)
                 .runtime(Refuses(panics))
                 .build()

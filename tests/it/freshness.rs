@@ -82,7 +82,7 @@ fn a_stale_value_is_handed_out_while_it_is_renewed() {
 #[test]
 fn without_a_runtime_the_call_renews_itself() {
     let cache: Cache<u32, u32> = Cache::builder()
-        .ttl(Duration::ZERO)
+        .ttl(Duration::from_nanos(1))
         .stale_while_revalidate(60 * SECOND)
         .build()
         .expect("valid settings");
@@ -285,7 +285,7 @@ fn one_refresh_of_a_key_runs_at_a_time() {
 #[test]
 fn no_automatic_refresh_begins_beside_an_explicit_one() {
     on_every_runtime(async |host| {
-        let builder = host.builder().ttl(Duration::ZERO);
+        let builder = host.builder().ttl(Duration::from_nanos(1));
         let cache: Cache<u32, u32> =
             builder.stale_while_revalidate(3600 * SECOND).build().expect("valid settings");
         cache.insert(1, 1);
@@ -440,7 +440,7 @@ fn a_refresh_that_is_asked_for_is_not_put_off() {
 fn attempts_are_put_off_also_without_a_runtime() {
     futures::executor::block_on(async {
         let cache: Cache<u32, u32> = Cache::builder()
-            .ttl(Duration::ZERO)
+            .ttl(Duration::from_nanos(1))
             .stale_while_revalidate(3600 * SECOND)
             .build()
             .expect("valid settings");
@@ -510,7 +510,7 @@ fn others_get_the_value_that_is_there_while_a_call_renews_it() {
 #[test]
 fn a_compute_that_asks_for_the_key_it_renews_gets_the_value_that_is_there() {
     on_every_runtime(async |host| {
-        let builder = host.builder().ttl(Duration::ZERO);
+        let builder = host.builder().ttl(Duration::from_nanos(1));
         let cache: Cache<u32, u32> =
             builder.stale_while_revalidate(3600 * SECOND).build().expect("valid settings");
         cache.insert(1, 1);

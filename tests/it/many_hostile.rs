@@ -141,7 +141,9 @@ fn a_clone_of_a_value_that_panics_stores_all_of_the_answer_or_nothing() {
             let gate = Gate::new();
             let passed = gate.passed();
             let answer = |missing: Vec<u32>| {
-                Ok::<_, ()>(missing.into_iter().map(|key| (key, Fragile(key))).collect())
+                Ok::<_, ()>(
+                    missing.into_iter().map(|key| (key, Fragile(key))).collect::<HashMap<_, _>>(),
+                )
             };
             let compute = |missing| passed.map(move |()| answer(missing));
             let mut many = cache.try_get_or_compute_many([1, 2, 3], compute).boxed();
@@ -185,8 +187,9 @@ fn a_comparison_that_panics_when_values_are_stored_is_counted_once() {
             let cache: Cache<Key, u32> = builder.build().expect("valid settings");
             let gate = Gate::new();
             let passed = gate.passed();
-            let answer =
-                |missing: Vec<Key>| Ok::<_, ()>(missing.into_iter().map(|key| (key, 7)).collect());
+            let answer = |missing: Vec<Key>| {
+                Ok::<_, ()>(missing.into_iter().map(|key| (key, 7)).collect::<HashMap<_, _>>())
+            };
             let compute = |missing| passed.map(move |()| answer(missing));
             let mut many = cache.try_get_or_compute_many([1, 3, 5, 7].map(Key), compute).boxed();
             assert!(poll_once(&mut many).is_none());
@@ -368,7 +371,7 @@ fn a_panic_of_the_closure_or_the_compute_reaches_all_who_wait() {
 #[test]
 fn the_call_without_try_panics_with_a_clear_message() {
     let cache: Cache<u32, u32> = Cache::builder().build().expect("valid settings");
-    let panics = |_: Vec<u32>| async { panic!("out of luck") };
+    let panics = |_: Vec<u32>| async { crate::support::panics::<HashMap<_, _>>("out of luck") };
     let call = AssertUnwindSafe(cache.get_or_compute_many([1], panics));
     let panic = catch_unwind(|| wait(call)).expect_err("it panics");
     let message = panic.downcast_ref::<String>().expect("a message");

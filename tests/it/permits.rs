@@ -387,7 +387,9 @@ fn a_call_for_many_keys_is_one_compute() {
         let (switch, counted) = (Switch::default(), load.clone());
         let is_on = switch.is_on();
         let many = cache.get_or_compute_many(0..10, |keys| {
-            counted.run(is_on.map(|()| keys.into_iter().map(|key| (key, key)).collect()))
+            counted.run(
+                is_on.map(|()| keys.into_iter().map(|key| (key, key)).collect::<HashMap<_, _>>()),
+            )
         });
         let mut many = many.boxed();
         assert!(poll_once(&mut many).is_none());
@@ -490,7 +492,11 @@ mod in_virtual_time {
                 let renew = || counted.run(async { 10 });
                 let old = inner.get_or_compute(1, renew).await;
                 let renew = |keys: Vec<u32>| {
-                    counted.run(async { keys.into_iter().map(|key| (key, 20)).collect() })
+                    counted.run(async {
+                        keys.into_iter()
+                            .map(|key| (key, 20))
+                            .collect::<std::collections::HashMap<_, _>>()
+                    })
                 };
                 let others = inner.get_or_compute_many([2], renew).await;
                 is_on.await;

@@ -1,5 +1,6 @@
 //! Refreshes that are asked for, and those that many threads set off at once.
 
+use std::collections::HashMap;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Barrier};
 use std::thread;
@@ -147,7 +148,7 @@ fn threads_that_find_a_value_stale_set_off_one_refresh_at_a_time() {
     }
     on_every_runtime(async |host| {
         for beside in [Beside::Nothing, Beside::Drops, Beside::Writes] {
-            let builder = host.builder().ttl(Duration::ZERO);
+            let builder = host.builder().ttl(Duration::from_nanos(1));
             let cache: Cache<u32, u32> =
                 builder.stale_while_revalidate(HOUR).build().expect("valid settings");
             cache.insert(1, 0);
@@ -203,7 +204,7 @@ fn a_compute_that_waits_for_others_lends_them_its_permit() {
         let cache: Cache<String, u32> = builder.build().expect("valid settings");
         // With something to drop, so that the first poll is that of a waiter.
         for key in ["one", "two", "three"] {
-            cache.entry_ref(key).ttl(Duration::ZERO).insert(0);
+            cache.entry_ref(key).ttl(Duration::from_nanos(1)).insert(0);
         }
         let own = cache.clone();
         let compute = || async move {
@@ -212,7 +213,7 @@ fn a_compute_that_waits_for_others_lends_them_its_permit() {
             let keys = ["three", "four"].map(str::to_owned);
             let many = |keys: Vec<String>| async move {
                 steps(3).await;
-                keys.into_iter().map(|key| (key, 3)).collect()
+                keys.into_iter().map(|key| (key, 3)).collect::<HashMap<_, _>>()
             };
             one + two + own.get_or_compute_many(keys, many).await.values().sum::<u32>()
         };

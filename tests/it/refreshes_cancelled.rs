@@ -21,7 +21,7 @@ async fn stale_and_closed(host: &Host) -> Cache<u32, u32> {
     let builder = host.builder().ttl(HOUR).stale_while_revalidate(HOUR);
     let cache: Cache<u32, u32> = builder.build().expect("valid settings");
     cache.close().await;
-    cache.entry(1).ttl(Duration::ZERO).insert(1);
+    cache.entry(1).ttl(Duration::from_nanos(1)).insert(1);
     cache
 }
 
@@ -104,7 +104,7 @@ fn who_joins_a_call_that_renews_does_not_notice_that_it_is_dropped() {
 #[test]
 fn who_waits_for_what_a_stale_value_stands_in_for_counts_once_however_it_ends() {
     on_every_runtime(async |host| {
-        let builder = host.builder().ttl(Duration::ZERO).stale_if_error(HOUR);
+        let builder = host.builder().ttl(Duration::from_nanos(1)).stale_if_error(HOUR);
         let cache: Cache<u32, u32> = builder.build().expect("valid settings");
         cache.insert(1, 1);
         let switch = Switch::default();
@@ -131,7 +131,7 @@ fn a_call_that_has_its_answer_is_counted_before_it_is_dropped() {
     on_every_runtime(async |host| {
         let builder = host.builder().ttl(HOUR).stale_if_error(HOUR);
         let cache: Cache<u32, u32> = builder.build().expect("valid settings");
-        cache.entry(1).ttl(Duration::ZERO).insert(1);
+        cache.entry(1).ttl(Duration::from_nanos(1)).insert(1);
         let mut caller = cache.get_or_compute(1, || async { 2 }).boxed();
         assert_eq!(poll_once(&mut caller), Some(2));
         assert_eq!((cache.stats().misses, cache.stats().requests()), (1, 1));
@@ -154,7 +154,7 @@ fn a_call_that_asks_again_is_still_counted_once() {
         for (write, answer) in writes {
             let builder = host.builder().ttl(HOUR).stale_if_error(HOUR);
             let cache: Cache<u32, u32> = builder.build().expect("valid settings");
-            cache.entry(1).ttl(Duration::ZERO).insert(1);
+            cache.entry(1).ttl(Duration::from_nanos(1)).insert(1);
             let switch = Switch::default();
             let is_on = switch.is_on();
             let failing = || is_on.map(|()| Err::<u32, _>("an error of another type"));
@@ -377,7 +377,7 @@ fn a_clone_that_panics_for_the_closure_is_the_computes_panic() {
 #[test]
 fn who_joined_before_a_clone_for_the_closure_panicked_is_not_left_waiting() {
     in_time(|| {
-        let builder = Cache::builder().ttl(Duration::ZERO).stale_if_error(HOUR);
+        let builder = Cache::builder().ttl(Duration::from_nanos(1)).stale_if_error(HOUR);
         let cache: Cache<u32, Fragile> = builder.build().expect("valid settings");
         let fuse = Arc::<Fuse>::default();
         cache.insert(1, Fragile(1, Arc::clone(&fuse)));
@@ -459,7 +459,7 @@ fn closing_ends_the_refreshes_in_the_background_but_for_those_who_wait() {
         for is_joined in [false, true] {
             let builder = host.builder().ttl(HOUR).stale_while_revalidate(HOUR);
             let cache: Cache<u32, u32> = builder.build().expect("valid settings");
-            cache.entry(1).ttl(Duration::ZERO).insert(1);
+            cache.entry(1).ttl(Duration::from_nanos(1)).insert(1);
             let (switch, held) = (Switch::default(), Arc::new(()));
             let mut caller =
                 cache.get_or_compute(1, || passing(std::slice::from_ref(&switch), &held)).boxed();

@@ -36,13 +36,6 @@ fn a_cache_without_settings_keeps_everything_for_ever() {
 }
 
 #[test]
-fn a_max_size_of_zero_is_refused() {
-    let error = refused(builder().max_size(0));
-    assert_eq!(error.to_string(), "max_size must be at least 1");
-    assert_eq!(error.setting(), "max_size");
-}
-
-#[test]
 fn a_cleanup_interval_of_zero_is_refused_with_or_without_a_runtime() {
     on_every_runtime(async |host| {
         let error = refused(host.builder().cleanup_interval(Duration::ZERO));
@@ -64,10 +57,10 @@ fn an_initial_capacity_beyond_all_memory_is_refused() {
 
 #[test]
 fn an_error_is_a_small_value_like_any_other() {
-    let error = refused(builder().max_size(0));
+    let error = refused(builder().max_concurrent_computes(0));
     assert_eq!(error.clone(), error);
     assert_ne!(error, refused(builder().cleanup_interval(Duration::ZERO)));
-    assert!(format!("{error:?}").contains("max_size"));
+    assert!(format!("{error:?}").contains("max_concurrent_computes"));
     let boxed: Box<dyn Error + Send + Sync> = Box::new(error);
     assert!(boxed.source().is_none());
 }

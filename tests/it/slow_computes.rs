@@ -1,5 +1,6 @@
 //! Slow computes: callers take the stale value rather than wait for long.
 
+use std::collections::HashMap;
 use std::time::Duration;
 
 use fleeting::{Cache, ComputeError};
@@ -132,8 +133,9 @@ fn a_call_for_several_keys_takes_those_that_are_there_and_waits_for_the_others()
         for (keys, expected) in [(vec![1], Some(1)), (vec![1, 2], None)] {
             let (cache, gate) = (stale(&time).await, Gate::new());
             let passed = gate.passed();
-            let answer =
-                |keys: Vec<u32>| passed.map(|()| keys.into_iter().map(|key| (key, 20)).collect());
+            let answer = |keys: Vec<u32>| {
+                passed.map(|()| keys.into_iter().map(|key| (key, 20)).collect::<HashMap<_, _>>())
+            };
             let mut call = Box::pin(cache.get_or_compute_many(keys, answer));
             assert!(poll_once(&mut call).is_none());
             time.advance(SECOND).await;

@@ -67,8 +67,7 @@ fn all_callers_get_the_outcome_on_every_runtime() {
         let calls = (0..10).map(|_| cache.get_or_compute(1, || turns(3).map(|()| 7)));
         assert_eq!(futures::future::join_all(calls).await, [7; 10]);
         assert_eq!(cache.get_or_compute(2, || async { 8 }).await, 8);
-        let several =
-            cache.get_or_compute_many([3, 4], |_| turns(2).map(|()| [(3, 3), (4, 4)].into()));
+        let several = cache.get_or_compute_many([3, 4], |_| turns(2).map(|()| [(3, 3), (4, 4)]));
         assert_eq!(several.await.len(), 2);
         assert_eq!(cache.refresh(1, || turns(2).map(|()| 9)).await, 9);
         let failed = cache.try_get_or_compute(5, || async { Err::<u32, _>("no") }).await;

@@ -76,7 +76,7 @@ fn hosts() -> Vec<Host> {
             let block_on = |case: LocalBoxFuture<'_, ()>| {
                 TIME.with(fleeting::runtime::Manual::clone).block_on(case);
             };
-            let runtime: Arc<dyn Runtime> = Arc::new(TIME.with(fleeting::runtime::Manual::clone));
+            let runtime: Arc<dyn Runtime> = Arc::new(Ticking::new(TIME.with(Clone::clone)));
             Host { name: "Manual", runtime: Some(runtime), block_on }
         },
         #[cfg(feature = "tokio")]
@@ -98,6 +98,39 @@ fn hosts() -> Vec<Host> {
             Host { name: "async-std", runtime: Some(Arc::new(async_std)), block_on }
         },
     ]
+}
+
+/// Virtual time that moves on by a nanosecond whenever it is looked at, as real clocks do.
+#[cfg(feature = "test-util")]
+struct Ticking {
+    time: fleeting::runtime::Manual,
+    looks: std::sync::atomic::AtomicU64,
+}
+
+#[cfg(feature = "test-util")]
+impl Ticking {
+    fn new(time: fleeting::runtime::Manual) -> Self {
+        Self { time, looks: std::sync::atomic::AtomicU64::new(0) }
+    }
+}
+
+#[cfg(feature = "test-util")]
+impl fleeting::runtime::Spawner for Ticking {
+    fn spawn(&self, task: fleeting::runtime::Task) {
+        self.time.spawn(task);
+    }
+}
+
+#[cfg(feature = "test-util")]
+impl fleeting::runtime::Timer for Ticking {
+    fn now(&self) -> fleeting::runtime::Instant {
+        let looks = self.looks.fetch_add(1, std::sync::atomic::Ordering::SeqCst);
+        self.time.now() + Duration::from_nanos(looks)
+    }
+
+    fn sleep_until(&self, deadline: fleeting::runtime::Instant) -> fleeting::runtime::Task {
+        self.time.sleep_until(deadline)
+    }
 }
 
 #[cfg(feature = "tokio")]
@@ -212,6 +245,11 @@ where
     assert_eq!(cache.validate(), computes, "this many computes are running");
     #[cfg(not(feature = "test-util"))]
     let _ = (cache, computes);
+}
+
+/// A compute's outcome that never comes, with a type.
+pub(crate) fn panics<T>(why: &str) -> T {
+    panic!("{why}")
 }
 
 /// Polls a future once.

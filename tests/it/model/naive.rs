@@ -279,13 +279,23 @@ impl Naive {
         self.leave(key, Removed)
     }
 
+    /// A compute for a key without an entry cannot be asked about, and is written over.
     pub(super) fn retain(&mut self, keep: impl Fn(&Value) -> bool) -> usize {
+        let entries = &self.entries;
+        self.running.retain(|key, _| entries.contains_key(key));
         let gone: Vec<Key> =
             self.iter().filter(|(_, value)| !keep(value)).map(|(key, _)| key).collect();
         for key in &gone {
             self.remove(*key);
             self.running.remove(key);
         }
+        gone.len()
+    }
+
+    pub(super) fn retain_keys(&mut self, keep: impl Fn(Key) -> bool) -> usize {
+        self.running.retain(|key, _| keep(*key));
+        let gone: Vec<Key> = self.entries.keys().copied().filter(|key| !keep(*key)).collect();
+        gone.iter().for_each(|key| _ = self.remove(*key));
         gone.len()
     }
 

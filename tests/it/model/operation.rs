@@ -30,6 +30,8 @@ pub(super) enum Operation {
     RemoveIf(Key, bool),
     /// Removes the values whose numbers leave this remainder.
     Retain(u64),
+    /// Removes the entries, and fences off the computes, whose keys leave this remainder.
+    RetainKeys(u32),
     SetTtl(Key, Duration),
     SetMaxSize(usize),
     Clear,
@@ -153,6 +155,7 @@ pub(super) fn operation() -> impl Strategy<Value = Operation> {
         1 => key().prop_map(Operation::Peek),
         1 => key().prop_map(Operation::Contains),
         1 => (0_u64..3).prop_map(Operation::Retain),
+        1 => (0_u32..3).prop_map(Operation::RetainKeys),
         1 => select(vec![1, 2, 4, 8, 100]).prop_map(Operation::SetMaxSize),
         1 => Just(Operation::Clear),
         1 => Just(Operation::Iterate),

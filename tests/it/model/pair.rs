@@ -99,6 +99,11 @@ impl Pair {
                 let removed = self.cache.retain(|_, value| keep(value));
                 assert_eq!(removed, self.model.retain(keep));
             }
+            Operation::RetainKeys(remainder) => {
+                let keep = |key: Key| u32::from(key) % 3 != remainder;
+                let removed = self.cache.retain_keys(|key| keep(*key));
+                assert_eq!(removed, self.model.retain_keys(keep));
+            }
             Operation::SetTtl(key, ttl) => {
                 assert_eq!(self.cache.set_ttl(&key, ttl), self.model.set_ttl(key, ttl));
             }

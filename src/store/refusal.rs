@@ -1,0 +1,110 @@
+//! Refusal: entries and computes whose keys, or values, a caller refuses. It is asked under no lock.
+
+use hashbrown::Equivalent;
+
+use crate::expiry::Ttl;
+use crate::listener::RemovalCause;
+
+use super::copies::Position;
+use super::leftovers::Leftovers;
+use super::{BATCH, KeyHash, Store, Version};
+
+impl<K: Eq, V, F> Store<K, V, F> {
+    /// How many shards there are: each has flights of its own.
+    pub(crate) fn shard_count(&self) -> usize {
+        self.shards.len()
+    }
+
+    /// Fences off a shard's computes for keys without an entry that could be asked about: what they bring may be
+    /// just what is refused.
+    pub(crate) fn fence_absent(&self, index: usize, removed: &mut Leftovers<K, V>) {
+        let mut shard = self.shards[index].0.write();
+        let now = self.clock.exact_reading();
+        self.removals.note();
+        let shard = &mut *shard;
+        let (table, grace) = (&shard.table, shard.grace);
+        let is_absent = |hash: KeyHash, key: &K| {
+            let entry = table.find(hash.digest().spread(), |entry| *key == entry.key);
+            entry.is_none_or(|entry| now.has_passed(entry.lapse(grace)))
+        };
+        shard.flights.fence_where(is_absent, removed);
+    }
+
+    /// Fences off those of a shard's computes whose keys are refused.
+    pub(crate) fn fence_refused(
+        &self,
+        index: usize,
+        mut is_refused: impl FnMut(&K) -> bool,
+        removed: &mut Leftovers<K, V>,
+    ) where
+        K: Clone,
+    {
+        // Copies are dropped under no lock, also where one of them panics.
+        let mut running = Vec::new();
+        {
+            let shard = self.shards[index].0.write();
+            self.removals.note();
+            shard.flights.copy_running(&mut running);
+        }
+        for (key, hash, generation) in running {
+            if is_refused(&key) {
+                let fenced = self.shards[index].0.write().flights.end(hash, generation);
+                fenced.into_iter().for_each(|flight| flight.leave(removed));
+            }
+        }
+    }
+
+    /// Copies the keys of a batch of entries. Returns where the next one begins.
+    pub(crate) fn copy_keys(&self, position: Position, keys: &mut Vec<K>) -> Option<Position>
+    where
+        K: Clone,
+    {
+        let slot = self.shards.get(position.shard)?;
+        let next = slot.0.read().copy_keys(position.index, BATCH, keys);
+        Some(position.next(next))
+    }
+
+    /// Removes the entry, whatever its value, and fences off the compute of its key. Tells whether there was one.
+    pub(crate) fn remove_any<Q: Equivalent<K> + ?Sized>(
+        &self,
+        hash: KeyHash,
+        key: &Q,
+        removed: &mut Leftovers<K, V>,
+    ) -> bool {
+        self.remove_where(hash, key, |_| true, removed).is_some()
+    }
+
+    /// Removes the entry if it still holds the value of this version. Tells whether it was fresh.
+    pub(crate) fn remove_version<Q: Equivalent<K> + ?Sized>(
+        &self,
+        hash: KeyHash,
+        key: &Q,
+        version: Version,
+        removed: &mut Leftovers<K, V>,
+    ) -> Option<bool> {
+        self.remove_where(hash, key, |found| found == version, removed)
+    }
+
+    /// Removes the entry if it holds a value of such a version. Tells whether it was fresh.
+    fn remove_where<Q: Equivalent<K> + ?Sized>(
+        &self,
+        hash: KeyHash,
+        key: &Q,
+        is_meant: impl FnOnce(Version) -> bool,
+        removed: &mut Leftovers<K, V>,
+    ) -> Option<bool> {
+        let mut shard = self.shard(hash).write();
+        let now = self.reading_for(&shard, Ttl::ENDLESS);
+        self.removals.note();
+        self.tidy(&mut shard, now.tick(), removed);
+        self.remove_if_expired(&mut shard, hash, key, &now, removed);
+        shard.find(hash, key).filter(|entry| is_meant(entry.version()))?;
+        shard.flights.fence(hash, key, removed);
+        let entry = shard.remove(hash, key)?;
+        self.settle(&mut shard, 1);
+        let is_fresh = !now.has_passed(entry.deadline);
+        let cause = if is_fresh { RemovalCause::Removed } else { RemovalCause::Expired };
+        removed.entry(entry.key, entry.value, cause);
+        Some(is_fresh)
+    }
+}
