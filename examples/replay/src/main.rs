@@ -7,6 +7,7 @@ mod error;
 mod host;
 mod interrupt;
 mod key;
+mod left_out;
 mod options;
 mod progress;
 mod report;

@@ -48,7 +48,8 @@ pub(crate) enum Task {
 pub(crate) struct Options {
     /// Replays this file, plain or gzip: numbers, one a line; a TTL trace; an HTTP access log in
     /// the common or combined format, of which GET and HEAD are replayed and the rest is counted;
-    /// or any text, one key a line. Without it, a stream of Zipf's distribution is made up
+    /// or any text, one key a line. Lines that are not in UTF-8 are left out and counted. Without a
+    /// file, a stream of Zipf's distribution is made up
     #[arg(long, value_name = "FILE")]
     pub(crate) trace: Option<PathBuf>,
 

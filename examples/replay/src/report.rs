@@ -3,6 +3,7 @@
 use serde::Serialize;
 
 use crate::drive::Outcome;
+use crate::left_out::LeftOut;
 use crate::service::Cached;
 use crate::tally::Latency;
 
@@ -30,7 +31,8 @@ pub(crate) struct Setup {
     pub(crate) source: String,
     pub(crate) format: &'static str,
     pub(crate) requests_in_source: usize,
-    pub(crate) skipped_lines: u64,
+    #[serde(flatten)]
+    pub(crate) left_out: LeftOut,
     pub(crate) distinct_keys: usize,
     pub(crate) max_size: Option<usize>,
     pub(crate) ttl: String,

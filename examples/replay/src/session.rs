@@ -138,7 +138,7 @@ impl<'a> Session<'a> {
             source: self.stream.name.clone(),
             format: self.stream.kind,
             requests_in_source: self.stream.len(),
-            skipped_lines: self.stream.skipped_lines,
+            left_out: self.stream.left_out,
             distinct_keys: self.stream.keys.len(),
             max_size: self.settings.max_size,
             ttl: self.settings.ttl.to_string(),

@@ -6,6 +6,7 @@ use std::time::Duration;
 use indexmap::IndexSet;
 
 use crate::key::{Key, KeyRef};
+use crate::left_out::LeftOut;
 
 /// Which of the stream's keys is meant.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -22,8 +23,8 @@ pub(crate) struct Stream {
     times: Vec<Duration>,
     /// How long the answer to each may be kept; empty if the source does not say.
     ttls: Vec<Duration>,
-    /// Lines of the source that ask for nothing which could be cached.
-    pub(crate) skipped_lines: u64,
+    /// Lines of the source that are not among the requests.
+    pub(crate) left_out: LeftOut,
 }
 
 /// One request.
@@ -112,14 +113,8 @@ pub(crate) trait Sink {
     /// Adds a request.
     fn push(&mut self, record: &Record<'_>) -> Result<(), TooManyKeys>;
 
-    /// Counts a line that holds no request.
-    fn skip(&mut self);
-
     /// How many requests were added.
     fn len(&self) -> usize;
-
-    /// How many lines were counted that hold none.
-    fn skipped_lines(&self) -> u64;
 }
 
 /// A stream that is being read.
@@ -129,7 +124,6 @@ pub(crate) struct StreamBuilder {
     requests: Vec<KeyId>,
     times: Vec<Duration>,
     ttls: Vec<Duration>,
-    skipped_lines: u64,
 }
 
 /// There are more distinct keys than a stream can number.
@@ -142,7 +136,7 @@ impl StreamBuilder {
         Self { keys: keys.into_iter().collect(), ..Self::default() }
     }
 
-    pub(crate) fn build(self, name: String, kind: &'static str) -> Stream {
+    pub(crate) fn build(self, name: String, kind: &'static str, left_out: LeftOut) -> Stream {
         Stream {
             name,
             kind,
@@ -150,7 +144,7 @@ impl StreamBuilder {
             requests: self.requests,
             times: self.times,
             ttls: self.ttls,
-            skipped_lines: self.skipped_lines,
+            left_out,
         }
     }
 }
@@ -168,15 +162,7 @@ impl Sink for StreamBuilder {
         Ok(())
     }
 
-    fn skip(&mut self) {
-        self.skipped_lines += 1;
-    }
-
     fn len(&self) -> usize {
         self.requests.len()
-    }
-
-    fn skipped_lines(&self) -> u64 {
-        self.skipped_lines
     }
 }

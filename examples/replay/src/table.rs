@@ -21,6 +21,7 @@ impl fmt::Display for Setup {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         let (requests, keys) = (size(self.requests_in_source), size(self.distinct_keys));
         writeln!(formatter, "{} ({}): {requests} requests, {keys} keys", self.source, self.format)?;
+        self.left_out.fmt(formatter)?;
         writeln!(
             formatter,
             "SQLite, a row of {} bytes for each key, read by {} threads",
@@ -73,10 +74,6 @@ impl Report {
         {
             let (requests, seconds) = (count(baseline.requests), baseline.seconds);
             notes.push(format!("Without: only the first {requests} requests, in {seconds:.1} s."));
-        }
-        if self.setup.skipped_lines > 0 {
-            let skipped = count(self.setup.skipped_lines);
-            notes.push(format!("Not replayed: {skipped} lines that are no GET or HEAD request."));
         }
         notes
     }

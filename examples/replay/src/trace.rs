@@ -9,6 +9,7 @@ use std::io;
 use std::path::Path;
 
 use crate::interrupt::Interrupt;
+use crate::left_out::LeftOut;
 use crate::options::FormatChoice;
 use crate::progress;
 use crate::stream::{Sink, Stream, StreamBuilder};
@@ -26,6 +27,8 @@ pub(crate) enum TraceError {
     Open { file: String, error: io::Error },
     #[error("{file}:{line}: {fault}")]
     Line { file: String, line: u64, fault: Fault },
+    #[error("{first}; read as {format}, {malformed} of {lines} lines are malformed{remedy}")]
+    Malformed { first: Box<Self>, format: &'static str, malformed: u64, lines: u64, remedy: String },
     #[error("{file}: none of its {lines} lines is a GET or HEAD request")]
     NothingToCache { file: String, lines: u64 },
 }
@@ -37,6 +40,8 @@ pub(crate) enum Fault {
     CutOff,
     #[error(transparent)]
     Read(io::Error),
+    #[error("expected text in UTF-8, found {found}")]
+    NotText { found: String },
     #[error("expected {expected}, found {found}")]
     Unexpected { expected: &'static str, found: String },
     #[error("expected a line of at most {0} bytes")]
@@ -54,6 +59,14 @@ struct Expected(&'static str);
 pub(crate) struct Source {
     pub(crate) name: String,
     pub(crate) kind: &'static str,
+    pub(crate) left_out: LeftOut,
+}
+
+/// Lines that were left out, and the error that the first malformed one is.
+#[derive(Debug, Default)]
+struct Rest {
+    left_out: LeftOut,
+    first: Option<TraceError>,
 }
 
 /// Reads up to `limit` requests of a file into a stream.
@@ -65,7 +78,7 @@ pub(crate) fn read(
 ) -> Result<Stream, TraceError> {
     let mut stream = StreamBuilder::default();
     let source = read_into(&mut stream, path, choice, limit, interrupt)?;
-    Ok(stream.build(source.name, source.kind))
+    Ok(stream.build(source.name, source.kind, source.left_out))
 }
 
 /// Reads up to `limit` requests of a file.
@@ -84,22 +97,27 @@ pub(crate) fn read_into(
         FormatChoice::AccessLog => Format::AccessLog,
         FormatChoice::Text => Format::Text,
     };
-    fill(sink, &mut lines, format, limit, interrupt)?;
-    if sink.len() == 0 && !interrupt.is_raised() {
-        return Err(nothing(&lines, sink.skipped_lines()));
+    let rest = fill(sink, &mut lines, format, limit, interrupt)?;
+    let left_out = rest.left_out;
+    if !interrupt.is_raised() {
+        rest.check(choice, format, sink.len() as u64)?;
     }
-    Ok(Source { name: lines.into_name(), kind: format.name() })
+    if sink.len() == 0 && !interrupt.is_raised() {
+        return Err(nothing(&lines, left_out.skipped_lines));
+    }
+    Ok(Source { name: lines.into_name(), kind: format.name(), left_out })
 }
 
-/// Moves requests from the lines to the sink.
+/// Moves requests from the lines to the sink. Returns what is left out.
 fn fill(
     sink: &mut impl Sink,
     lines: &mut Lines,
     format: Format,
     limit: usize,
     interrupt: &Interrupt,
-) -> Result<(), TraceError> {
+) -> Result<Rest, TraceError> {
     let bar = progress::counter("reading");
+    let mut rest = Rest::default();
     if format == Format::Ttl {
         read_header(lines)?;
     }
@@ -113,9 +131,14 @@ fn fill(
         if !lines.advance()? {
             break;
         }
-        read_request(sink, lines.current(), format).map_err(|fault| lines.fault(fault))?;
+        match read_request(sink, lines, format) {
+            Ok(true) => {}
+            Ok(false) => rest.left_out.skipped_lines += 1,
+            Err(fault) if fault.is_passed_over() => rest.add(lines.fault(fault), lines.number()),
+            Err(fault) => return Err(lines.fault(fault)),
+        }
     }
-    Ok(())
+    Ok(rest)
 }
 
 fn read_header(lines: &mut Lines) -> Result<(), TraceError> {
@@ -123,18 +146,44 @@ fn read_header(lines: &mut Lines) -> Result<(), TraceError> {
     if !lines.advance()? {
         return Err(lines.fault_at_end(expected.but_found_end()));
     }
-    if lines.current() != ttl::HEADER {
-        return Err(lines.fault(expected.but_found(lines.current())));
+    let line = lines.current().map_err(|fault| lines.fault(fault))?;
+    if line != ttl::HEADER {
+        return Err(lines.fault(expected.but_found(line)));
     }
     Ok(())
 }
 
-fn read_request(sink: &mut impl Sink, line: &str, format: Format) -> Result<(), Fault> {
-    match format.parse(line).map_err(|expected| expected.but_found(line))? {
-        Some(record) => sink.push(&record).map_err(|_| Fault::TooManyKeys)?,
-        None => sink.skip(),
+/// Moves the request of the present line to the sink; false if it has one that nobody would cache.
+fn read_request(sink: &mut impl Sink, lines: &Lines, format: Format) -> Result<bool, Fault> {
+    let line = lines.current()?;
+    let record = format.parse(line).map_err(|expected| expected.but_found(line))?;
+    let Some(record) = record else { return Ok(false) };
+    sink.push(&record).map_err(|_| Fault::TooManyKeys)?;
+    Ok(true)
+}
+
+impl Rest {
+    fn add(&mut self, error: TraceError, line: u64) {
+        self.left_out.add_malformed(line);
+        self.first.get_or_insert(error);
     }
-    Ok(())
+
+    /// Refuses a file of which nothing has the format; or less than half, if it was only detected.
+    fn check(self, choice: FormatChoice, format: Format, requests: u64) -> Result<(), TraceError> {
+        let Some(first) = self.first else { return Ok(()) };
+        let (malformed, others) =
+            (self.left_out.malformed_lines, self.left_out.skipped_lines + requests);
+        if malformed <= others || choice != FormatChoice::Auto && others > 0 {
+            return Ok(());
+        }
+        Err(TraceError::Malformed {
+            first: Box::new(first),
+            format: format.name(),
+            malformed,
+            lines: malformed + others,
+            remedy: format.remedy(others > 0),
+        })
+    }
 }
 
 /// What to say of a file without a request in it.
@@ -147,14 +196,29 @@ fn nothing(lines: &Lines, skipped: u64) -> TraceError {
     }
 }
 
-impl Expected {
-    /// How much is shown of a line that is not as expected.
-    const SHOWN: usize = 60;
+impl Fault {
+    fn not_text(line: &[u8]) -> Self {
+        Self::NotText { found: shown(&String::from_utf8_lossy(line)) }
+    }
 
+    /// Whether a line that has it is left out, and the rest is read all the same.
+    fn is_passed_over(&self) -> bool {
+        matches!(self, Self::NotText { .. })
+    }
+}
+
+/// How much is shown of a line that is not as expected.
+const SHOWN: usize = 60;
+
+fn shown(line: &str) -> String {
+    let shown: String = line.chars().take(SHOWN).collect();
+    let dots = if shown.len() < line.len() { "..." } else { "" };
+    format!("{shown:?}{dots}")
+}
+
+impl Expected {
     fn but_found(self, line: &str) -> Fault {
-        let shown: String = line.chars().take(Self::SHOWN).collect();
-        let dots = if shown.len() < line.len() { "..." } else { "" };
-        Fault::Unexpected { expected: self.0, found: format!("{shown:?}{dots}") }
+        Fault::Unexpected { expected: self.0, found: shown(line) }
     }
 
     fn but_found_end(self) -> Fault {

@@ -7,6 +7,7 @@ use rand_distr::Zipf;
 
 use crate::interrupt::Interrupt;
 use crate::key::KeyRef;
+use crate::left_out::LeftOut;
 use crate::stream::{Record, Sink, Stream, StreamBuilder};
 
 /// What to make up.
@@ -37,7 +38,7 @@ impl Workload {
             pushed.expect("every rank is a key already, and a u32 numbers them");
         }
         let name = format!("Zipf, skew {}, seed {}", self.skew, self.seed);
-        stream.build(name, "generated")
+        stream.build(name, "generated", LeftOut::default())
     }
 }
 

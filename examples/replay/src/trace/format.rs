@@ -43,6 +43,25 @@ impl Format {
         }
     }
 
+    /// As the options have it.
+    fn option(self) -> &'static str {
+        match self {
+            Self::Numbers => "--format numbers",
+            Self::Ttl => "--format ttl",
+            Self::AccessLog => "--format access-log",
+            Self::Text => "--format text",
+        }
+    }
+
+    /// How to read a file of which most lines do not have this format; `has_others` tells whether
+    /// some do.
+    pub(super) fn remedy(self, has_others: bool) -> String {
+        let skips = has_others.then(|| format!("; {} skips them", self.option()));
+        let as_text = Self::Text.option();
+        let takes = (self != Self::Text).then(|| format!("; {as_text} takes each line as a key"));
+        skips.into_iter().chain(takes).collect()
+    }
+
     /// The request in a line; `None` if it has one that nobody would cache.
     pub(super) fn parse(self, line: &str) -> Result<Option<Record<'_>>, Expected> {
         match self {

@@ -4,11 +4,11 @@ use std::collections::VecDeque;
 use std::fs::File;
 use std::io::{self, BufRead, BufReader, ErrorKind, Read};
 use std::path::Path;
-use std::string::FromUtf8Error;
+use std::str;
 
 use flate2::bufread::MultiGzDecoder;
 
-use super::{Expected, Fault, TraceError};
+use super::{Fault, TraceError};
 
 /// How many lines tell what a file is.
 const PEEKED: usize = 16;
@@ -23,11 +23,11 @@ pub(super) struct Lines {
     name: String,
     reader: Box<dyn BufRead>,
     /// Lines that were looked at before their turn.
-    peeked: VecDeque<(u64, String)>,
+    peeked: VecDeque<(u64, Vec<u8>)>,
     /// How many lines were read from the file.
     read: u64,
     /// The present line and its number, the first being 1.
-    line: String,
+    line: Vec<u8>,
     number: u64,
 }
 
@@ -38,16 +38,16 @@ impl Lines {
             Ok(reader) => reader,
             Err(error) => return Err(TraceError::Open { file: name, error }),
         };
-        let line = String::new();
+        let line = Vec::new();
         Ok(Self { name, reader, peeked: VecDeque::new(), read: 0, line, number: 0 })
     }
 
-    /// The first lines, which will be read again.
+    /// Those of the first lines that are text; all will be read again.
     pub(super) fn peek(&mut self) -> Result<impl Iterator<Item = &str>, TraceError> {
         while self.peeked.len() < PEEKED && self.read_line()? {
             self.peeked.push_back((self.number, self.line.clone()));
         }
-        Ok(self.peeked.iter().map(|(_, line)| line.as_str()))
+        Ok(self.peeked.iter().filter_map(|(_, line)| str::from_utf8(line).ok()))
     }
 
     /// Goes to the next line; false if there is none.
@@ -57,8 +57,9 @@ impl Lines {
         Ok(true)
     }
 
-    pub(super) fn current(&self) -> &str {
-        &self.line
+    /// The present line, if it is text.
+    pub(super) fn current(&self) -> Result<&str, Fault> {
+        str::from_utf8(&self.line).map_err(|_| Fault::not_text(&self.line))
     }
 
     pub(super) fn number(&self) -> u64 {
@@ -85,30 +86,23 @@ impl Lines {
 
     /// Reads from the file up to the end of a line that is not blank; false at the end of the file.
     fn read_line(&mut self) -> Result<bool, TraceError> {
-        let mut bytes = std::mem::take(&mut self.line).into_bytes();
         loop {
-            bytes.clear();
-            let read = self.reader.by_ref().take(LONGEST + 1).read_until(b'\n', &mut bytes);
+            self.line.clear();
+            let read = self.reader.by_ref().take(LONGEST + 1).read_until(b'\n', &mut self.line);
             if read.map_err(|error| self.fault_at_end(error.into()))? == 0 {
                 return Ok(false);
             }
             self.read += 1;
             self.number = self.read;
-            if bytes.len() as u64 > LONGEST {
+            if self.line.len() as u64 > LONGEST {
                 return Err(self.fault(Fault::TooLong(LONGEST)));
             }
-            if !bytes.trim_ascii().is_empty() {
+            if !self.line.trim_ascii().is_empty() {
                 break;
             }
         }
-        bytes.truncate(without_line_end(&bytes).len());
-        self.line = String::from_utf8(bytes).map_err(|error| self.not_text(&error))?;
+        self.line.truncate(without_line_end(&self.line).len());
         Ok(true)
-    }
-
-    fn not_text(&self, error: &FromUtf8Error) -> TraceError {
-        let found = String::from_utf8_lossy(error.as_bytes());
-        self.fault(Expected("text in UTF-8").but_found(&found))
     }
 }
 

@@ -33,7 +33,8 @@ use super::policy::PolicyChoice;
 #[derive(Args, Debug)]
 pub(crate) struct Options {
     /// What to read, plain or gzip: numbers, one a line; a TTL trace; an HTTP access log in the
-    /// common or combined format; or any text, one key a line
+    /// common or combined format; or any text, one key a line. Lines that are not in UTF-8 are left
+    /// out and counted
     #[arg(value_name = "FILE")]
     pub(crate) file: PathBuf,
 

@@ -2,6 +2,7 @@
 
 use serde::Serialize;
 
+use crate::left_out::LeftOut;
 use crate::trace::Source;
 
 use super::advice::Advice;
@@ -14,7 +15,8 @@ pub(crate) struct Report {
     pub(crate) source: String,
     pub(crate) format: &'static str,
     pub(crate) requests: usize,
-    pub(crate) skipped_lines: u64,
+    #[serde(flatten)]
+    pub(crate) left_out: LeftOut,
     /// Estimated, unless all keys are sampled.
     pub(crate) distinct_keys: usize,
     /// The time from the first timestamp to the last, if there are any.
@@ -41,7 +43,7 @@ impl Report {
             source: source.name,
             format: source.kind,
             requests: sample.requests_in_source,
-            skipped_lines: sample.skipped_lines,
+            left_out: source.left_out,
             distinct_keys: sample.keys_in_source(),
             seconds: sample.span.map(|span| span.as_secs_f64()),
             sampling_rate: sample.rate(),

@@ -78,7 +78,6 @@ pub(crate) struct Sample {
     distinct: usize,
     /// How many requests there were, of all keys.
     pub(crate) requests_in_source: usize,
-    pub(crate) skipped_lines: u64,
     /// From the first request to the last, if they have times.
     pub(crate) span: Option<Duration>,
 }
@@ -168,7 +167,6 @@ pub(crate) struct SampleBuilder {
     /// The most requests to keep.
     room: usize,
     requests_in_source: usize,
-    skipped_lines: u64,
     first: Option<Duration>,
     last: Option<Duration>,
 }
@@ -182,7 +180,6 @@ impl SampleBuilder {
             requests: Requests::default(),
             room: room.get(),
             requests_in_source: 0,
-            skipped_lines: 0,
             first: None,
             last: None,
         }
@@ -210,7 +207,6 @@ impl SampleBuilder {
             requests: self.requests,
             threshold: self.threshold,
             requests_in_source: self.requests_in_source,
-            skipped_lines: self.skipped_lines,
             span,
         }
     }
@@ -235,16 +231,8 @@ impl Sink for SampleBuilder {
         Ok(())
     }
 
-    fn skip(&mut self) {
-        self.skipped_lines += 1;
-    }
-
     fn len(&self) -> usize {
         self.requests_in_source
-    }
-
-    fn skipped_lines(&self) -> u64 {
-        self.skipped_lines
     }
 }
 

@@ -6,7 +6,7 @@ use comfy_table::{CellAlignment, ColumnConstraint, Table, presets};
 use indexmap::IndexSet;
 
 use crate::options::Ttl;
-use crate::table::{count, percent, size};
+use crate::table::{percent, size};
 
 use super::advice::{Advice, Rule};
 use super::estimate::{Estimate, PARTS};
@@ -23,6 +23,7 @@ impl fmt::Display for Report {
             "{} ({}): {requests} requests, {about}{keys} keys",
             self.source, self.format
         )?;
+        self.left_out.fmt(formatter)?;
         if !self.cells.is_empty() {
             writeln!(formatter, "{}\n{}", self.method(), self.table())?;
         }
@@ -104,10 +105,6 @@ impl Report {
     /// What must be known to read the table.
     fn notes(&self) -> Vec<String> {
         let mut notes = Vec::new();
-        if self.skipped_lines > 0 {
-            let skipped = count(self.skipped_lines);
-            notes.push(format!("Left out: {skipped} lines that are no GET or HEAD request."));
-        }
         if self.is_interrupted {
             notes
                 .push("Interrupted: not all was simulated, and nothing is recommended.".to_owned());

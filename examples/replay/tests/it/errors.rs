@@ -116,7 +116,14 @@ fn an_access_log_with_nothing_to_cache() {
 
 #[test]
 fn a_file_that_is_no_text() {
-    assert!(fault(b"a\nb\n\xff\n").starts_with("trace:3: expected text in UTF-8, found "));
+    let message = fault(b"\n\xff\n\xfe\n");
+    assert!(message.starts_with("trace:2: expected text in UTF-8, found "), "{message}");
+    assert!(message.ends_with("; read as text, 2 of 2 lines are malformed"), "{message}");
+    let message = fault(b"a\n\xff\n\xfe\n");
+    assert!(
+        message.ends_with(" 2 of 3 lines are malformed; --format text skips them"),
+        "{message}"
+    );
     let long = "x".repeat(1 << 20);
     assert_eq!(fault(format!("a\n{long}")), "trace:2: expected a line of at most 65536 bytes");
 }

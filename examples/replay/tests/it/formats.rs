@@ -2,7 +2,7 @@
 
 use serde_json::Value;
 
-use crate::program::{Program, gzip, number};
+use crate::program::{Program, gzip, number, text};
 
 /// Replays a file, one request after the other, into a cache that keeps everything.
 fn report(contents: impl AsRef<[u8]>, arguments: &str) -> Value {
@@ -35,9 +35,38 @@ fn compressed_parts_one_after_the_other() {
 }
 
 #[test]
-fn text() {
+fn any_text() {
     check(&report("user:1\nuser 2\r\nuser:1\nzwölf\n1\n01\n", ""), "text", 6, 5);
 }
+
+#[test]
+fn lines_that_are_no_text_are_left_out() {
+    for (contents, format) in [
+        (&b"a\nb\xff\na\n\xfe\nc\n"[..], "text"),
+        (b"1\n\n2\xff\n1\n\xfe\n3\n", "numbers"),
+        (b"# timestamp_s key size_bytes ttl_s op\n0 1 1 9 get\n0 \xff\n0 1 1 9 get\n\xff\n1 2 1 9 a", "TTL trace"),
+    ] {
+        let report = report(contents, "");
+        check(&report, format, 3, 2);
+        assert_eq!((number(&report, "malformed_lines"), number(&report, "skipped_lines")), (2, 0));
+        assert!((2..=3).contains(&number(&report, "first_malformed_line")), "{report}");
+    }
+}
+
+#[test]
+fn the_header_says_how_many_lines_are_left_out() {
+    let program = Program::new();
+    program.write("trace", b"a\nb\na\n\xff\xff\n\xfe\na\n");
+    for arguments in ["--trace trace", "tune trace"] {
+        let output = program.run(arguments);
+        assert_eq!((output.status.code(), text(&output.stderr)), (Some(0), ""), "{arguments}");
+        let header: Vec<_> = text(&output.stdout).lines().take(2).collect();
+        let expected = ["trace (text): 4 requests, 2 keys", LEFT_OUT];
+        assert_eq!(header, expected, "{arguments}");
+    }
+}
+
+const LEFT_OUT: &str = "lines left out as malformed: 2, the first is line 4";
 
 #[test]
 fn numbers_that_are_meant_as_text() {
