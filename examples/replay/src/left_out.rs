@@ -9,7 +9,7 @@ use crate::table::count;
 /// How many lines of a source are not replayed, and why.
 #[derive(Clone, Copy, Debug, Default, Serialize)]
 pub(crate) struct LeftOut {
-    /// Lines that ask for nothing which could be cached.
+    /// Lines with a request that no cache could answer.
     pub(crate) skipped_lines: u64,
     /// Lines that are no text, or do not have the format.
     pub(crate) malformed_lines: u64,
@@ -30,7 +30,7 @@ impl fmt::Display for LeftOut {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         if self.skipped_lines > 0 {
             let skipped = count(self.skipped_lines);
-            writeln!(formatter, "lines left out as no GET or HEAD request: {skipped}")?;
+            writeln!(formatter, "lines left out as not cacheable, by method or status: {skipped}")?;
         }
         let Some(line) = self.first_malformed_line else { return Ok(()) };
         let malformed = count(self.malformed_lines);

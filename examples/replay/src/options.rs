@@ -47,9 +47,13 @@ pub(crate) enum Task {
 #[derive(Args, Debug)]
 pub(crate) struct Options {
     /// Replays this file, plain or gzip: numbers, one a line; a TTL trace; an HTTP access log in
-    /// the common or combined format, of which GET and HEAD are replayed and the rest is counted;
-    /// or any text, one key a line. Lines that are not in UTF-8 are left out and counted. Without a
-    /// file, a stream of Zipf's distribution is made up
+    /// the common or combined format; or any text, one key a line. Without it, a stream of Zipf's
+    /// distribution is made up.
+    ///
+    /// Of an access log, those requests count that a cache could answer: GET and HEAD, with a status
+    /// that is cacheable by default (200, 203, 204, 206, 300, 301, 308, 404, 405, 410, 414, 501: RFC
+    /// 9110, section 15.1), or 304. The rest is left out and counted, as are lines that are not in
+    /// UTF-8.
     #[arg(long, value_name = "FILE")]
     pub(crate) trace: Option<PathBuf>,
 

@@ -29,8 +29,10 @@ pub(crate) enum TraceError {
     Line { file: String, line: u64, fault: Fault },
     #[error("{first}; read as {format}, {malformed} of {lines} lines are malformed{remedy}")]
     Malformed { first: Box<Self>, format: &'static str, malformed: u64, lines: u64, remedy: String },
-    #[error("{file}: none of its {lines} lines is a GET or HEAD request")]
-    NothingToCache { file: String, lines: u64 },
+    #[error(
+        "{file}: none of its {requests} requests is cacheable: a GET or HEAD with a status such as 200"
+    )]
+    NothingToCache { file: String, requests: u64 },
 }
 
 /// What is wrong with a line.
@@ -190,9 +192,7 @@ impl Rest {
 fn nothing(lines: &Lines, skipped: u64) -> TraceError {
     match skipped {
         0 => lines.fault_at_end(Expected("a request").but_found_end()),
-        lines_skipped => {
-            TraceError::NothingToCache { file: lines.name().to_owned(), lines: lines_skipped }
-        }
+        requests => TraceError::NothingToCache { file: lines.name().to_owned(), requests },
     }
 }
 

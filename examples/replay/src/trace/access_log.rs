@@ -14,19 +14,31 @@ use super::Expected;
 /// Host, identity, user, time, request, status and size. What follows, such as the referrer, and
 /// fields before the host, which some servers write, do not matter.
 static LINE: LazyLock<Regex> = LazyLock::new(|| {
-    let line = r#"^\S+ \S+ [^\["]*\[([^\]"]+)\] "((?:[^"\\]|\\.)*)" \d{3} (?:\d+|-)(?: |$)"#;
+    let line = r#"^\S+ \S+ [^\["]*\[([^\]"]+)\] "((?:[^"\\]|\\.)*)" (\d{3}) (?:\d+|-)(?: |$)"#;
     Regex::new(line).expect("the expression is valid")
 });
 
-/// The request in a line: the path and query of a GET or HEAD. `None` for what nobody would cache:
-/// other methods, and what is no HTTP at all.
+/// Those methods whose answers caches keep: RFC 9110, section 9.2.3. Of POST hardly any does.
+const METHODS: [&str; 2] = ["GET", "HEAD"];
+
+/// Those statuses whose answers may be cached if a server does not say more: RFC 9110, section 15.1.
+/// A 206 is among them: a cache that has the whole can answer with a part.
+///
+/// With them 304, the answer of a server that was asked whether what is cached elsewhere is still
+/// right. A cache in front of that server would have known (RFC 9111, section 4.3.2).
+const STATUSES: [&str; 13] =
+    ["200", "203", "204", "206", "300", "301", "304", "308", "404", "405", "410", "414", "501"];
+
+/// The request in a line: its path and query. `None` for what no cache could answer: other methods
+/// and statuses, and what is no HTTP at all.
 pub(super) fn parse(line: &str) -> Result<Option<Record<'_>>, Expected> {
     let captures = LINE.captures(line);
     let captures = captures.ok_or(Expected("a line of an access log, as web servers write"))?;
-    let [time, request] = captures.extract().1;
+    let [time, request, status] = captures.extract().1;
     let at = timestamp(time).ok_or(Expected("a time such as [10/Oct/2000:13:55:36 -0700]"))?;
     let record = |path| Record { key: KeyRef::Text(path), at: Some(at), ttl: None };
-    Ok(path(request).map(record))
+    let path = path(request).filter(|_| STATUSES.contains(&status));
+    Ok(path.map(record))
 }
 
 /// The path and query, if the method is one of those whose answers are cached.
@@ -34,7 +46,7 @@ fn path(request: &str) -> Option<&str> {
     let (method, rest) = request.split_once(' ')?;
     // HTTP/0.9 has no version.
     let path = rest.rsplit_once(' ').map_or(rest, |(path, _version)| path);
-    (matches!(method, "GET" | "HEAD") && !path.is_empty()).then_some(path)
+    (METHODS.contains(&method) && !path.is_empty()).then_some(path)
 }
 
 /// The time since 1970.
@@ -70,6 +82,8 @@ mod tests {
         for request in ["POST /a HTTP/1.1", "-", "", r"\x16\x03\x01", "GET  HTTP/1.1", "get / x"] {
             assert_eq!(key(request), None, "{request}");
         }
+        let line = format!("{COMMON} \"GET / HTTP/1.1\" 500 2326");
+        assert_eq!(parse(&line), Ok(None));
     }
 
     #[test]

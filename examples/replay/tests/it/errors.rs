@@ -1,5 +1,6 @@
 //! What cannot be done is told in one line, with exit code 2.
 
+use crate::formats::logged;
 use crate::program::{Program, gzip, lines, text};
 
 /// Runs the program, which must refuse, and returns what it says.
@@ -110,8 +111,14 @@ fn an_access_log_with_a_mistake() {
 
 #[test]
 fn an_access_log_with_nothing_to_cache() {
-    let line = "::1 - - [10/Oct/2000:13:55:36 -0700] \"POST / HTTP/1.0\" 200 1\n";
-    assert_eq!(fault(line.repeat(3)), "trace: none of its 3 lines is a GET or HEAD request");
+    let nothing =
+        "trace: none of its 3 requests is cacheable: a GET or HEAD with a status such as 200";
+    for line in [logged("POST", "/", 200), logged("GET", "/", 500), logged("GET", "/", 302)] {
+        assert_eq!(fault(line.repeat(3)), nothing);
+        let program = Program::new();
+        program.write("trace", line.repeat(3));
+        assert_eq!(refused(&program, "tune trace"), format!("error: {nothing}\n"));
+    }
 }
 
 #[test]

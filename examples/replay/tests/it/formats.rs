@@ -119,6 +119,37 @@ fn an_access_log() {
     assert_eq!(number(&report, "skipped_lines"), 1);
 }
 
+/// A line of an access log.
+pub(crate) fn logged(method: &str, path: &str, status: u16) -> String {
+    format!("::1 - - [10/Oct/2000:13:00:00 +0000] \"{method} {path} HTTP/1.1\" {status} 5\n")
+}
+
+#[test]
+fn of_an_access_log_only_that_counts_which_a_cache_could_answer() {
+    let mut log = String::new();
+    for status in 100..600 {
+        log += &logged("GET", "/a", status);
+    }
+    for method in ["POST", "PUT", "DELETE", "PATCH", "OPTIONS"] {
+        log += &logged(method, "/b", 200);
+    }
+    log += &logged("HEAD", "/a", 200);
+    let program = Program::new();
+    program.write("trace", log);
+    for arguments in ["--trace trace", "tune trace"] {
+        let report = program.report(arguments);
+        // The 12 statuses of RFC 9110, 15.1, and 304; and the HEAD.
+        assert_eq!(
+            (report["format"].as_str(), number(&report, "requests")),
+            (Some("access log"), 14)
+        );
+        assert_eq!((number(&report, "distinct_keys"), number(&report, "skipped_lines")), (1, 492));
+        let output = text(&program.run(arguments).stdout).to_owned();
+        let expected = "lines left out as not cacheable, by method or status: 492";
+        assert_eq!(output.lines().nth(1), Some(expected), "{arguments}");
+    }
+}
+
 #[test]
 fn an_access_log_in_virtual_time() {
     let hits = |ttl: &str| number(&report(ACCESS_LOG, &format!("--virtual --ttl {ttl}")), "hits");
