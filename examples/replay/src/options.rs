@@ -52,8 +52,11 @@ pub(crate) struct Options {
     ///
     /// Of an access log, those requests count that a cache could answer: GET and HEAD, with a status
     /// that is cacheable by default (200, 203, 204, 206, 300, 301, 308, 404, 405, 410, 414, 501: RFC
-    /// 9110, section 15.1), or 304. The rest is left out and counted, as are lines that are not in
-    /// UTF-8.
+    /// 9110, section 15.1), or 304. The rest is left out and counted.
+    ///
+    /// Malformed lines are left out and counted, too: those of an access log that have another form,
+    /// and of any file those that are not in UTF-8. When most lines are, the file is refused, unless
+    /// --format says what it is.
     #[arg(long, value_name = "FILE")]
     pub(crate) trace: Option<PathBuf>,
 
@@ -116,7 +119,7 @@ pub(crate) struct Options {
 /// What a file may be.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
 pub(crate) enum FormatChoice {
-    /// Looks at the first lines
+    /// Looks at the first lines: what most of them are, or else an access log if any resembles one
     #[default]
     Auto,
     /// One number of 64 bits a line

@@ -136,7 +136,9 @@ fn fill(
         match read_request(sink, lines, format) {
             Ok(true) => {}
             Ok(false) => rest.left_out.skipped_lines += 1,
-            Err(fault) if fault.is_passed_over() => rest.add(lines.fault(fault), lines.number()),
+            Err(fault) if fault.is_passed_over(format) => {
+                rest.add(lines.fault(fault), lines.number());
+            }
             Err(fault) => return Err(lines.fault(fault)),
         }
     }
@@ -202,8 +204,12 @@ impl Fault {
     }
 
     /// Whether a line that has it is left out, and the rest is read all the same.
-    fn is_passed_over(&self) -> bool {
-        matches!(self, Self::NotText { .. })
+    fn is_passed_over(&self, format: Format) -> bool {
+        match self {
+            Self::NotText { .. } => true,
+            Self::Unexpected { .. } => format.may_have_malformed_lines(),
+            _ => false,
+        }
     }
 }
 

@@ -18,6 +18,17 @@ static LINE: LazyLock<Regex> = LazyLock::new(|| {
     Regex::new(line).expect("the expression is valid")
 });
 
+/// A time or a request as in such a line, and hardly elsewhere.
+static MARK: LazyLock<Regex> = LazyLock::new(|| {
+    let mark = r#"\[\d{2}/[A-Z][a-z]{2}/\d{4}:\d{2}|"[A-Z]+ \S+ HTTP/\d"#;
+    Regex::new(mark).expect("the expression is valid")
+});
+
+/// Whether something of a line is as in an access log.
+pub(super) fn resembles(line: &str) -> bool {
+    MARK.is_match(line)
+}
+
 /// Those methods whose answers caches keep: RFC 9110, section 9.2.3. Of POST hardly any does.
 const METHODS: [&str; 2] = ["GET", "HEAD"];
 

@@ -18,7 +18,8 @@ impl Format {
     /// Those that can be told from any text.
     const STRICT: [Self; 3] = [Self::AccessLog, Self::Ttl, Self::Numbers];
 
-    /// The format that most of the first lines have; any text, if that is none.
+    /// The format that most of the first lines have, or else one that any of them resembles; any
+    /// text, if that is none.
     ///
     /// Not the first line alone: a mistake in it is to be reported, not to change the format.
     pub(super) fn detect<'a>(lines: impl Iterator<Item = &'a str>) -> Self {
@@ -27,7 +28,24 @@ impl Format {
             let suiting = lines.iter().filter(|line| format.suits(line)).count();
             2 * suiting > lines.len()
         };
-        Self::STRICT.into_iter().find(suits).unwrap_or(Self::Text)
+        let resembles = |format: &Self| lines.iter().any(|line| format.resembles(line));
+        let format = Self::STRICT.into_iter().find(suits);
+        format.or_else(|| Self::STRICT.into_iter().find(resembles)).unwrap_or(Self::Text)
+    }
+
+    /// Whether a line seems to be meant to have the format, and is hardly anything else.
+    fn resembles(self, line: &str) -> bool {
+        match self {
+            Self::AccessLog => access_log::resembles(line),
+            Self::Ttl => line == ttl::HEADER,
+            Self::Numbers | Self::Text => false,
+        }
+    }
+
+    /// Whether a malformed line is left out, and does not end the run. A log holds what clients sent,
+    /// and may be cut off; in what a program made for us, a mistake is one of the program.
+    pub(super) fn may_have_malformed_lines(self) -> bool {
+        self == Self::AccessLog
     }
 
     fn suits(self, line: &str) -> bool {
@@ -106,5 +124,8 @@ mod tests {
         assert_eq!(detect("1\n2x\n3\n"), Format::Numbers);
         assert_eq!(detect("x\n2\n3\n"), Format::Numbers);
         assert_eq!(detect("1\ntwo\nthree\n"), Format::Text);
+        assert_eq!(detect("x\ny\n::1 - - [10/Oct/2000:13:55"), Format::AccessLog);
+        assert_eq!(detect("x\ny\n\"GET / HTTP/1.1\" 200 5"), Format::AccessLog);
+        assert_eq!(detect("# timestamp_s key size_bytes ttl_s op\n0 1\n0 2\n"), Format::Ttl);
     }
 }

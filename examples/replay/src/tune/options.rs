@@ -37,8 +37,11 @@ pub(crate) struct Options {
     ///
     /// Of an access log, those requests count that a cache could answer: GET and HEAD, with a status
     /// that is cacheable by default (200, 203, 204, 206, 300, 301, 308, 404, 405, 410, 414, 501: RFC
-    /// 9110, section 15.1), or 304. The rest is left out and counted, as are lines that are not in
-    /// UTF-8.
+    /// 9110, section 15.1), or 304. The rest is left out and counted.
+    ///
+    /// Malformed lines are left out and counted, too: those of an access log that have another form,
+    /// and of any file those that are not in UTF-8. When most lines are, the file is refused, unless
+    /// --format says what it is.
     #[arg(value_name = "FILE")]
     pub(crate) file: PathBuf,
 

@@ -1,6 +1,6 @@
 //! What cannot be done is told in one line, with exit code 2.
 
-use crate::formats::logged;
+use crate::formats::{bad_lines, logged};
 use crate::program::{Program, gzip, lines, text};
 
 /// Runs the program, which must refuse, and returns what it says.
@@ -87,8 +87,11 @@ fn a_number_that_is_none() {
 
 #[test]
 fn a_ttl_trace_with_a_mistake() {
-    let fault = |line: &str| fault(gzip(format!("{HEADER}\n0 1 2 3 get\n{line}\n1 1 2 3 get")));
     let fields = "the five fields `timestamp_s key size_bytes ttl_s op`";
+    // However many mistakes there are: it is no text.
+    let message = fault(format!("{HEADER}\n0 1\n0 2\n"));
+    assert_eq!(message, format!("trace:2: expected {fields}, found \"0 1\""));
+    let fault = |line: &str| fault(gzip(format!("{HEADER}\n0 1 2 3 get\n{line}\n1 1 2 3 get")));
     assert_eq!(fault("0 1 2 3"), format!("trace:3: expected {fields}, found \"0 1 2 3\""));
     let message = fault("0 1 2 -3 get");
     assert_eq!(message, "trace:3: expected seconds in the field ttl_s, found \"0 1 2 -3 get\"");
@@ -104,9 +107,18 @@ fn a_ttl_trace_without_its_header() {
 #[test]
 fn an_access_log_with_a_mistake() {
     let line = "::1 - - [10/Oct/2000:13:55:36 -0700] \"GET / HTTP/1.0\" 200 1\n";
-    let message = fault(format!("{line}{line}::1 - - GET /\n"));
-    let expected = "expected a line of an access log, as web servers write";
-    assert_eq!(message, format!("trace:3: {expected}, found \"::1 - - GET /\""));
+    let bad = "::1 - - [10/Oct/2000:13:55:36 -0700] \"GET / HT\n";
+    let expected = "expected a line of an access log, as web servers write, found \"::1 - - [10/";
+    let message = fault(format!("{line}\n{bad}{bad}"));
+    assert!(message.starts_with(&format!("trace:3: {expected}")), "{message}");
+    let counts = "read as access log, 2 of 3 lines are malformed";
+    let remedy = "--format access-log skips them; --format text takes each line as a key";
+    assert!(message.ends_with(&format!("; {counts}; {remedy}")), "{message}");
+    // Whatever is cut off, and at whatever line: it is no text.
+    for contents in [bad_lines(1), bad_lines(100), "key\n".repeat(15) + &bad_lines(20)] {
+        let message = fault(contents);
+        assert!(message.contains(" lines are malformed; --format text takes"), "{message}");
+    }
 }
 
 #[test]

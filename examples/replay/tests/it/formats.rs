@@ -151,6 +151,38 @@ fn of_an_access_log_only_that_counts_which_a_cache_could_answer() {
 }
 
 #[test]
+fn an_access_log_may_have_malformed_lines() {
+    let good = logged("GET", "/a", 200);
+    let program = Program::new();
+    // Its first lines are malformed for the most part, and yet it is no text.
+    program.write("trace", bad_lines(12) + &good.repeat(4) + &good.repeat(20));
+    for arguments in ["--trace trace", "tune trace"] {
+        let report = program.report(arguments);
+        assert_eq!(
+            (report["format"].as_str(), number(&report, "requests")),
+            (Some("access log"), 24)
+        );
+        assert_eq!(number(&report, "malformed_lines"), 12);
+        let output = text(&program.run(arguments).stdout).to_owned();
+        let header: Vec<_> = output.lines().take(2).collect();
+        let expected = "lines left out as malformed: 12, the first is line 1";
+        assert_eq!(header, ["trace (access log): 24 requests, 1 keys", expected], "{arguments}");
+    }
+    // A format that was asked for is not in doubt.
+    program.write("trace", bad_lines(12) + &good);
+    let report = program.report("--trace trace --format access-log");
+    assert_eq!((number(&report, "requests"), number(&report, "malformed_lines")), (1, 12));
+}
+
+/// Lines of an access log that are cut off at several places.
+pub(crate) fn bad_lines(count: usize) -> String {
+    let whole = logged("GET", "/a", 200);
+    let ends = ["\" 200 5\n", " 5\n", " HTTP/1.1\" 200 5\n", "5\n"];
+    let bad = ends.iter().cycle().map(|end| whole.replace(end, "\n"));
+    bad.take(count).collect()
+}
+
+#[test]
 fn an_access_log_in_virtual_time() {
     let hits = |ttl: &str| number(&report(ACCESS_LOG, &format!("--virtual --ttl {ttl}")), "hits");
     assert_eq!(hits("61s"), 3);
