@@ -7,10 +7,22 @@ use fleeting::{BuildError, ComputeError};
 
 use crate::database::QueryError;
 use crate::trace::TraceError;
-use crate::tune::Refusal;
+use crate::tune::{MissedTarget, Refusal};
 
 /// What was asked for cannot be done: options or the trace are to blame.
 const BAD_INPUT: u8 = 2;
+
+/// The report is there, and says that a goal is out of reach.
+const MISSED_TARGET: u8 = 3;
+
+/// For `--help`.
+pub(crate) const EXIT_CODES: &str = "\
+Exit codes:
+    0  The report is complete
+    1  Something failed, such as writing it
+    2  The options or the file do not allow for one
+    3  --target is out of reach: the report of `tune` says what the best is
+  130  Ctrl-C was pressed: the report says how far it went";
 
 /// Why a replay ended without a result.
 #[derive(Debug, thiserror::Error)]
@@ -21,6 +33,8 @@ pub(crate) enum Failure {
     Timeless(String),
     #[error(transparent)]
     Tune(#[from] Refusal),
+    #[error(transparent)]
+    MissedTarget(#[from] MissedTarget),
     #[error("the cache: {0}")]
     Build(#[from] BuildError),
     #[error("the temporary folder: {0}")]
@@ -48,6 +62,7 @@ impl Failure {
     pub(crate) fn exit_code(&self) -> ExitCode {
         match self {
             Self::Trace(_) | Self::Timeless(_) | Self::Tune(_) => ExitCode::from(BAD_INPUT),
+            Self::MissedTarget(_) => ExitCode::from(MISSED_TARGET),
             _ => ExitCode::FAILURE,
         }
     }

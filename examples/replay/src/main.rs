@@ -68,7 +68,7 @@ fn tune(options: &tune::Options) -> Result<Interrupt, Failure> {
     if let Some(path) = &options.plot {
         tune::plot(&report, path)?;
     }
-    Ok(interrupt)
+    report.missed_target.map_or(Ok(interrupt), |missed| Err(missed.into()))
 }
 
 /// Prints a report. If whoever read it has gone, that is the end and no failure.

@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
+use crate::error::EXIT_CODES;
 use crate::tune;
 use crate::zipf::Workload;
 
@@ -28,7 +29,7 @@ const DEFAULT_SHARE: Share = Share(10.0);
 /// Replays a stream of requests against a SQLite database, with a cache in front of it and
 /// without, and shows what the cache did.
 #[derive(Parser, Debug)]
-#[command(args_conflicts_with_subcommands = true)]
+#[command(args_conflicts_with_subcommands = true, after_help = EXIT_CODES)]
 pub(crate) struct CommandLine {
     #[command(subcommand)]
     pub(crate) task: Option<Task>,

@@ -6,6 +6,7 @@ use std::time::Duration;
 use serde::Serialize;
 
 use crate::options::Ttl;
+use crate::table::percent;
 
 use super::curve::Curve;
 use super::estimate::Estimate;
@@ -22,6 +23,25 @@ const TENTH: f64 = 0.1;
 pub(crate) struct Wish {
     pub(crate) max_size: Option<usize>,
     pub(crate) target: Option<f64>,
+}
+
+/// A hit rate that is wished for, and that no setting reaches.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, thiserror::Error)]
+#[error("--target: no setting tried reaches {}; the best has {}", percent(*target), percent(*best))]
+pub(crate) struct MissedTarget {
+    pub(crate) target: f64,
+    pub(crate) best: f64,
+}
+
+impl MissedTarget {
+    /// The target, if no cell within the other wishes reaches it.
+    pub(crate) fn new(cells: &[Cell], wish: Wish) -> Option<Self> {
+        let most = wish.max_size.unwrap_or(usize::MAX);
+        let cells = cells.iter().filter(|cell| cell.setting.max_size <= most);
+        let best = cells.map(|cell| cell.estimate.hit_rate).fold(0.0, f64::max);
+        let missed = wish.target.filter(|target| *target > best);
+        missed.map(|target| Self { target, best })
+    }
 }
 
 /// The setting to take.

@@ -31,6 +31,7 @@ use grid::Grid;
 use report::Report;
 use sample::SampleBuilder;
 
+pub(crate) use advice::MissedTarget;
 pub(crate) use options::Options;
 pub(crate) use plot::plot;
 pub(crate) use refusal::Refusal;
@@ -43,12 +44,16 @@ pub(crate) fn tune(options: &Options, interrupt: &Interrupt) -> Result<Report, F
     let source = trace::read_into(&mut sample, path, options.format, limit, interrupt)?;
     let sample = sample.build();
     if interrupt.is_raised() {
-        return Ok(Report::new(source, &sample, Vec::new(), None, true));
+        return Ok(Report::new(source, &sample, Vec::new(), true));
     }
     let grid = Grid::new(options, &source.name, &sample)?;
     let cells = grid.fill(&sample, options.seed, interrupt)?;
     let is_interrupted = interrupt.is_raised();
+    let mut report = Report::new(source, &sample, cells, is_interrupted);
     // Of half a grid the best is unknown.
-    let advice = if is_interrupted { None } else { Advice::new(&cells, options.wish()) };
-    Ok(Report::new(source, &sample, cells, advice, is_interrupted))
+    if !is_interrupted {
+        report.advice = Advice::new(&report.cells, options.wish());
+        report.missed_target = MissedTarget::new(&report.cells, options.wish());
+    }
+    Ok(report)
 }

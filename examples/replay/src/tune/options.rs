@@ -8,6 +8,7 @@ use std::time::Duration;
 use clap::Args;
 use indexmap::IndexSet;
 
+use crate::error::EXIT_CODES;
 use crate::options::{FormatChoice, MOST_REQUESTS, Share, Ttl};
 
 use super::advice::Wish;
@@ -31,6 +32,7 @@ use super::policy::PolicyChoice;
 /// above the straight line from no cache to the largest. With --target, the goal is that hit rate
 /// instead. How old a value may be, no trace knows: leave TTLs that are too long out of --ttls.
 #[derive(Args, Debug)]
+#[command(after_help = EXIT_CODES)]
 pub(crate) struct Options {
     /// What to read, plain or gzip: numbers, one a line; a TTL trace; an HTTP access log in the
     /// common or combined format; or any text, one key a line.
@@ -73,7 +75,8 @@ pub(crate) struct Options {
     #[arg(long, value_name = "ENTRIES")]
     pub(crate) max_size: Option<NonZeroUsize>,
 
-    /// Recommends what reaches this hit rate, such as 80%
+    /// Recommends what reaches this hit rate, such as 80%. If nothing does, the report says what the
+    /// best is, and the exit code is 3
     #[arg(long, value_name = "SHARE")]
     target: Option<Percent>,
 

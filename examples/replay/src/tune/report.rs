@@ -5,7 +5,7 @@ use serde::Serialize;
 use crate::left_out::LeftOut;
 use crate::trace::Source;
 
-use super::advice::Advice;
+use super::advice::{Advice, MissedTarget};
 use super::grid::Cell;
 use super::sample::Sample;
 
@@ -28,15 +28,17 @@ pub(crate) struct Report {
     pub(crate) sampled_keys: usize,
     pub(crate) cells: Vec<Cell>,
     pub(crate) advice: Option<Advice>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) missed_target: Option<MissedTarget>,
     pub(crate) is_interrupted: bool,
 }
 
 impl Report {
+    /// Without advice.
     pub(crate) fn new(
         source: Source,
         sample: &Sample,
         cells: Vec<Cell>,
-        advice: Option<Advice>,
         is_interrupted: bool,
     ) -> Self {
         Self {
@@ -50,7 +52,8 @@ impl Report {
             sampled_requests: sample.len(),
             sampled_keys: sample.distinct(),
             cells,
-            advice,
+            advice: None,
+            missed_target: None,
             is_interrupted,
         }
     }

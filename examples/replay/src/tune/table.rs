@@ -8,7 +8,7 @@ use indexmap::IndexSet;
 use crate::options::Ttl;
 use crate::table::{percent, size};
 
-use super::advice::{Advice, Rule};
+use super::advice::{Advice, MissedTarget, Rule};
 use super::estimate::{Estimate, PARTS};
 use super::grid::Cell;
 use super::policy::PolicyChoice;
@@ -105,6 +105,12 @@ impl Report {
     /// What must be known to read the table.
     fn notes(&self) -> Vec<String> {
         let mut notes = Vec::new();
+        if let Some(MissedTarget { target, best }) = self.missed_target {
+            let (target, best) = (percent(target), percent(best));
+            notes.push(format!(
+                "The target of {target} cannot be reached with what the table has: the best is {best}."
+            ));
+        }
         if self.is_interrupted {
             notes
                 .push("Interrupted: not all was simulated, and nothing is recommended.".to_owned());

@@ -202,9 +202,47 @@ fn the_recommendation_keeps_to_what_is_wished() {
     assert_eq!(number(&bounded["rule"]["max_size"], "entries"), 300);
     let target = advice("--target 70%");
     assert!(target["hit_rate"].as_f64().is_some_and(|hit_rate| hit_rate >= 0.7), "{target}");
-    let missed = advice("--target 99.9%");
-    assert!(!missed["rule"]["missed_target"].is_null(), "{missed}");
     assert!(!advice("")["rule"]["knee"].is_null());
+}
+
+#[test]
+fn a_target_out_of_reach_has_an_exit_code_of_its_own() {
+    let program = Program::new();
+    // Each key has to miss once: a third of the requests.
+    program.write("trace", lines((0..3).flat_map(|_| 0..200)));
+    let missed = |arguments: &str| {
+        let output = program.run(&format!("tune trace --target 70% {arguments}"));
+        assert_eq!(output.status.code(), Some(3), "{arguments}");
+        let (table, message) = (text(&output.stdout), text(&output.stderr));
+        let best = message
+            .strip_prefix("error: --target: no setting tried reaches 70.00 %; the best has ");
+        let best = best.unwrap_or_else(|| panic!("{arguments}: {message}")).trim_end().to_owned();
+        (table.to_owned(), best)
+    };
+    let (table, best) = missed("--plot curves.svg");
+    assert_eq!(best, "66.67 %");
+    let note =
+        "The target of 70.00 % cannot be reached with what the table has: the best is 66.67 %.";
+    assert!(table.contains("│     200 ┆") && table.contains(note), "{table}");
+    assert!(table.ends_with("Cache::builder().max_size(200).policy(Policy::Fifo)\n"), "{table}");
+    assert!(program.path("curves.svg").exists());
+    let (table, best) = missed("--max-size 10 --policies lru");
+    assert!(best == "0.00 %" && table.contains("the best is 0.00 %."), "{best} {table}");
+    let (report, _) = missed("--json");
+    let report: Value = serde_json::from_str(&report).expect("it is JSON");
+    assert_eq!(report["missed_target"]["target"], 0.7);
+    assert!(
+        report["missed_target"]["best"].as_f64().is_some_and(|best| (0.6..0.7).contains(&best))
+    );
+    assert!(!report["advice"]["rule"]["missed_target"].is_null(), "{report}");
+    let reached = program.report("tune trace --target 60%");
+    assert!(reached["missed_target"].is_null(), "{reached}");
+}
+
+#[test]
+fn the_exit_codes_are_in_the_help() {
+    let output = Program::new().run("tune --help");
+    assert!(text(&output.stdout).contains("3  --target is out of reach"));
 }
 
 #[test]
