@@ -18,6 +18,9 @@ use super::miniature::Setting;
 const POINT: f64 = 0.01;
 const TENTH: f64 = 0.1;
 
+/// A TTL that was not tried with each size is to keep so much of the hit rate that there is without.
+pub(crate) const KEPT: f64 = 0.99;
+
 /// What the recommendation is to keep to.
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct Wish {
@@ -52,6 +55,7 @@ pub(crate) struct Advice {
     #[serde(flatten)]
     pub(crate) estimate: Estimate,
     pub(crate) rule: Rule,
+    pub(crate) ttl_rule: TtlRule,
     /// The setting in Rust.
     pub(crate) builder: String,
 }
@@ -68,6 +72,23 @@ pub(crate) enum Rule {
     MaxSize { entries: usize },
     /// As good as the best up to the knee.
     Knee { entries: usize },
+}
+
+/// What the TTL of a setting was chosen by.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub(crate) enum TtlRule {
+    /// The rule of the size.
+    OfSize,
+    /// The shortest of round times that keeps most of the hit rate without a TTL.
+    Keeps {
+        without_ttl: Estimate,
+        /// The time from the first request to the last, if the TTL is longer.
+        #[serde(skip)]
+        shorter_span: Option<Duration>,
+    },
+    /// None: the source says nothing of times.
+    Timeless,
 }
 
 impl Advice {
@@ -92,7 +113,39 @@ impl Advice {
         };
         let Cell { setting, estimate } = *cells.iter().find(suits)?;
         let is_of_use = estimate.hit_rate > 0.0;
-        is_of_use.then(|| Self { setting, estimate, rule, builder: builder(setting) })
+        let (ttl_rule, builder) = (TtlRule::OfSize, builder(setting));
+        is_of_use.then_some(Self { setting, estimate, rule, ttl_rule, builder })
+    }
+
+    /// The same of a source that says nothing of times.
+    pub(crate) fn timeless(self) -> Self {
+        Self { ttl_rule: TtlRule::Timeless, ..self }
+    }
+
+    /// The same with the first TTL of some cells that keeps most of the hit rate, and the target;
+    /// with none if there is no such TTL. The cells have the same size and policy.
+    pub(crate) fn with_ttl_of(self, cells: &[Cell], span: Duration) -> Self {
+        let least = self.rule.least().max(KEPT * self.estimate.hit_rate);
+        let Some(cell) = cells.iter().find(|cell| cell.estimate.hit_rate >= least) else {
+            return self;
+        };
+        let Cell { setting, estimate } = *cell;
+        let is_shorter = matches!(setting.ttl, Ttl::Fixed(Some(ttl)) if span < ttl);
+        let shorter_span = is_shorter.then_some(span);
+        let ttl_rule = TtlRule::Keeps { without_ttl: self.estimate, shorter_span };
+        Self { setting, estimate, ttl_rule, builder: builder(setting), ..self }
+    }
+
+    /// The cell of the grid that was chosen; its TTL may have been chosen later.
+    pub(crate) fn cell(&self) -> Cell {
+        let Self { setting, estimate, ttl_rule, .. } = *self;
+        match ttl_rule {
+            TtlRule::Keeps { without_ttl, .. } => Cell {
+                setting: Setting { ttl: Ttl::Fixed(None), ..setting },
+                estimate: without_ttl,
+            },
+            TtlRule::OfSize | TtlRule::Timeless => Cell { setting, estimate },
+        }
     }
 }
 
@@ -104,6 +157,14 @@ impl Rule {
             (None, Some(entries)) => Self::MaxSize { entries },
             (None, None) => Self::Knee { entries: curve.knee()? },
         })
+    }
+
+    /// The hit rate that may not be given away.
+    fn least(self) -> f64 {
+        match self {
+            Self::Target { hit_rate } => hit_rate,
+            _ => 0.0,
+        }
     }
 
     /// The hit rate to reach.

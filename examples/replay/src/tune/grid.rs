@@ -25,6 +25,13 @@ const LEAST_ENTRIES: usize = 16 * PARTS;
 const TTLS: [Duration; 3] =
     [Duration::from_secs(60), Duration::from_secs(300), Duration::from_secs(3600)];
 
+/// What is tried with the size that is recommended, where none of these is enough: round times in
+/// seconds, from one to a year, the shortest first.
+const ROUND_TIMES: [u64; 24] = [
+    1, 2, 5, 10, 15, 30, 60, 120, 300, 600, 900, 1_800, 3_600, 7_200, 10_800, 21_600, 43_200,
+    86_400, 172_800, 604_800, 1_209_600, 2_592_000, 7_776_000, 31_536_000,
+];
+
 /// How many sizes are tried, unless the options say; the least is this share of the keys.
 const SIZES: i32 = 16;
 const LEAST_SHARE: f64 = 0.001;
@@ -55,6 +62,15 @@ impl Grid {
             }
         }
         Ok(Self { settings })
+    }
+
+    /// One setting with round times as its TTL: those shorter than the sample, and one that is longer.
+    pub(crate) fn of_ttls(setting: Setting, span: Duration) -> Self {
+        let times = ROUND_TIMES.map(Duration::from_secs);
+        let shorter = times.iter().take_while(|time| **time <= span).count();
+        let times = times.into_iter().take(shorter + 1);
+        let with_ttl = |time| Setting { ttl: Ttl::Fixed(Some(time)), ..setting };
+        Self { settings: times.map(with_ttl).collect() }
     }
 
     /// Tries every setting, on all processors; those not yet tried are absent after an interruption.

@@ -24,12 +24,13 @@ mod table;
 
 use crate::error::Failure;
 use crate::interrupt::Interrupt;
+use crate::options::Ttl;
 use crate::trace;
 
 use advice::Advice;
-use grid::Grid;
+use grid::{Cell, Grid};
 use report::Report;
-use sample::SampleBuilder;
+use sample::{Sample, SampleBuilder};
 
 pub(crate) use advice::MissedTarget;
 pub(crate) use options::Options;
@@ -48,12 +49,28 @@ pub(crate) fn tune(options: &Options, interrupt: &Interrupt) -> Result<Report, F
     }
     let grid = Grid::new(options, &source.name, &sample)?;
     let cells = grid.fill(&sample, options.seed, interrupt)?;
-    let is_interrupted = interrupt.is_raised();
-    let mut report = Report::new(source, &sample, cells, is_interrupted);
+    let advice = advise(options, &sample, &cells, interrupt)?;
+    let mut report = Report::new(source, &sample, cells, interrupt.is_raised());
     // Of half a grid the best is unknown.
-    if !is_interrupted {
-        report.advice = Advice::new(&report.cells, options.wish());
+    if !report.is_interrupted {
+        report.advice = advice;
         report.missed_target = MissedTarget::new(&report.cells, options.wish());
     }
     Ok(report)
+}
+
+/// Recommends one of the cells, and a TTL where the file has times and the options leave it open.
+fn advise(
+    options: &Options,
+    sample: &Sample,
+    cells: &[Cell],
+    interrupt: &Interrupt,
+) -> Result<Option<Advice>, Failure> {
+    let Some(advice) = Advice::new(cells, options.wish()) else { return Ok(None) };
+    let Some(span) = sample.span else { return Ok(Some(advice.timeless())) };
+    if advice.setting.ttl != Ttl::Fixed(None) || !options.ttls.is_empty() {
+        return Ok(Some(advice));
+    }
+    let cells = Grid::of_ttls(advice.setting, span).fill(sample, options.seed, interrupt)?;
+    Ok(Some(advice.with_ttl_of(&cells, span)))
 }

@@ -8,6 +8,7 @@ use plotters::prelude::*;
 
 use crate::options::Ttl;
 
+use super::advice::Advice;
 use super::grid::Cell;
 use super::policy::PolicyChoice;
 use super::refusal::Refusal;
@@ -107,9 +108,8 @@ fn draw_panel(area: &Area<'_>, report: &Report, ttl: Ttl) -> Drawn {
         });
         chart.draw_series(errors)?;
     }
-    let advice = report.advice.iter().filter(|advice| advice.setting.ttl == ttl);
-    let marks = advice.map(|advice| {
-        let cell = Cell { setting: advice.setting, estimate: advice.estimate };
+    let advice = report.advice.iter().map(Advice::cell).filter(|cell| cell.setting.ttl == ttl);
+    let marks = advice.map(|cell| {
         Circle::new((entries(&cell), 100.0 * cell.estimate.hit_rate), 9, INK.stroke_width(2))
     });
     chart

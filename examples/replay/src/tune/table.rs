@@ -1,6 +1,7 @@
 //! Table: a report for people.
 
 use std::fmt;
+use std::time::Duration;
 
 use comfy_table::{CellAlignment, ColumnConstraint, Table, presets};
 use indexmap::IndexSet;
@@ -8,7 +9,7 @@ use indexmap::IndexSet;
 use crate::options::Ttl;
 use crate::table::{percent, size};
 
-use super::advice::{Advice, MissedTarget, Rule};
+use super::advice::{Advice, KEPT, MissedTarget, Rule, TtlRule};
 use super::estimate::{Estimate, PARTS};
 use super::grid::Cell;
 use super::policy::PolicyChoice;
@@ -125,11 +126,44 @@ impl fmt::Display for Advice {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         let hit_rate = percent(self.estimate.hit_rate);
         writeln!(formatter, "Recommended, for a hit rate of {hit_rate}: {}", self.rule)?;
-        if self.setting.ttl == Ttl::OfRequest {
-            writeln!(formatter, "Each value's own TTL is for `expiry`, or `entry(key).ttl(..)`.")?;
-        }
+        self.ttl_note().iter().try_for_each(|note| writeln!(formatter, "{note}"))?;
         writeln!(formatter, "\n{}", self.builder)
     }
+}
+
+impl Advice {
+    /// Where the TTL comes from, or has to come from.
+    fn ttl_note(&self) -> Option<String> {
+        let note = match (self.ttl_rule, self.setting.ttl) {
+            (TtlRule::Keeps { without_ttl, shorter_span }, ttl) => {
+                return Some(kept_note(ttl, without_ttl, shorter_span));
+            }
+            (TtlRule::Timeless, _) => {
+                "The file has no timestamps: add `.ttl(..)`, by how stale a value may be."
+            }
+            (TtlRule::OfSize, Ttl::OfRequest) => {
+                "Each value's own TTL is for `expiry`, or `entry(key).ttl(..)`."
+            }
+            (TtlRule::OfSize, Ttl::Fixed(None)) => {
+                "Without a TTL a value may be stale for ever: add `.ttl(..)`, by how stale it may be."
+            }
+            (TtlRule::OfSize, Ttl::Fixed(Some(_))) => return None,
+        };
+        Some(note.to_owned())
+    }
+}
+
+fn kept_note(ttl: Ttl, without_ttl: Estimate, shorter_span: Option<Duration>) -> String {
+    let (name, kept, hit_rate) = (ttl_name(ttl), 100.0 * KEPT, percent(without_ttl.hit_rate));
+    let bound = shorter_span.map(|span| {
+        let span = ttl_name(Ttl::Fixed(Some(span)));
+        format!(" The file spans only {span}: it shows nothing of longer ones.")
+    });
+    format!(
+        "The TTL {name} is the shortest of round times that keeps {kept} % of the hit rate without a \
+         TTL, {hit_rate}.{}",
+        bound.unwrap_or_default()
+    )
 }
 
 impl fmt::Display for Rule {

@@ -191,6 +191,71 @@ fn what_is_recommended_is_a_line_of_rust() {
     assert_eq!(recommended(&program, "--ttls 1s,61s,never --max-size 1 --target 20%"), expected);
 }
 
+/// An access log of 60 pages, each asked for twice, so many minutes apart.
+fn log_of_pairs(minutes: u64) -> String {
+    let mut requests: Vec<_> =
+        (0..60).flat_map(|page| [(page, page), (page + minutes, page)]).collect();
+    requests.sort_unstable();
+    let mut log = String::new();
+    for (minute, page) in requests {
+        let (day, hour, minute) = (1 + minute / 1440, minute / 60 % 24, minute % 60);
+        let time = format!("{day:02}/Oct/2000:{hour:02}:{minute:02}:00 +0000");
+        writeln!(log, "::1 - - [{time}] \"GET /{page} HTTP/1.1\" 200 5").expect("it is text");
+    }
+    log
+}
+
+#[test]
+fn where_there_are_times_a_ttl_is_recommended() {
+    let program = Program::new();
+    let prints = |arguments: &str| {
+        let output = program.run(&format!("tune trace {arguments}"));
+        assert_eq!((output.status.code(), text(&output.stderr)), (Some(0), ""));
+        text(&output.stdout).to_owned()
+    };
+    // None of the TTLs that are tried with each size is enough.
+    program.write("trace", log_of_pairs(90));
+    let expected =
+        both!(Cache::builder().max_size(60).policy(Policy::Fifo).ttl(Duration::from_secs(7200)));
+    for arguments in ["--max-size 60", "--max-size 60 --target 50%"] {
+        let output = prints(arguments);
+        assert_eq!(output.lines().last(), Some(expected.as_str()), "{arguments}");
+        let rule = "The TTL 2h is the shortest of round times that keeps 99 % of the hit rate without \
+                    a TTL, 50.00 %.";
+        assert!(output.contains(rule) && !output.contains("The file spans"), "{output}");
+    }
+    let report = program.report("tune trace --max-size 60");
+    assert_eq!(report["advice"]["ttl"], "2h");
+    assert_eq!(report["advice"]["ttl_rule"]["keeps"]["without_ttl"]["hit_rate"], 0.5);
+    // One of them is.
+    program.write("trace", log_of_pairs(3));
+    let expected =
+        both!(Cache::builder().max_size(3).policy(Policy::Fifo).ttl(Duration::from_secs(300)));
+    assert_eq!(recommended(&program, "--max-size 60"), expected);
+    // A file that is shorter than each TTL says so.
+    program.write("trace", ACCESS_LOG);
+    let expected =
+        both!(Cache::builder().max_size(2).policy(Policy::Fifo).ttl(Duration::from_secs(120)));
+    let output = prints("--max-size 2");
+    assert_eq!(output.lines().last(), Some(expected.as_str()));
+    assert!(output.contains("The file spans only 1m"), "{output}");
+}
+
+#[test]
+fn where_there_are_no_times_the_ttl_is_left_open() {
+    let program = Program::new();
+    program.write("trace", lines((0..3).flat_map(|_| 0..200)));
+    let output = program.run("tune trace");
+    let note = "The file has no timestamps: add `.ttl(..)`, by how stale a value may be.";
+    assert!(text(&output.stdout).contains(note), "{}", text(&output.stdout));
+    program.write("trace", log_of_pairs(90));
+    let output = program.run("tune trace --ttls never --max-size 60");
+    let note =
+        "Without a TTL a value may be stale for ever: add `.ttl(..)`, by how stale it may be.";
+    assert!(text(&output.stdout).contains(note), "{}", text(&output.stdout));
+    assert_eq!(text(&output.stdout).lines().last().map(|line| line.contains("ttl")), Some(false));
+}
+
 #[test]
 fn the_recommendation_keeps_to_what_is_wished() {
     let program = Program::new();
