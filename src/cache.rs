@@ -70,6 +70,7 @@ where
     /// assert_eq!(cache.max_size(), Some(1000));
     /// ```
     #[must_use]
+    #[expect(clippy::missing_panics_doc, reason = "it never does")]
     pub fn new(max_size: usize) -> Self {
         Self::builder().max_size(max_size).build().expect("any `max_size` is valid")
     }
@@ -389,7 +390,6 @@ where
     /// # Errors
     ///
     /// None: every bound is valid. The result is that of [`set_max_weight`](Self::set_max_weight).
-    #[expect(clippy::unnecessary_wraps, reason = "the same as for the weight")]
     pub fn set_max_size(&self, max_size: usize) -> Result<(), BuildError> {
         self.engine.store.set_max_size(max_size);
         Ok(())
@@ -443,6 +443,7 @@ where
     ///     assert_eq!((key, value), (1, "one"));
     /// }
     /// ```
+    #[must_use]
     pub fn iter(&self) -> Iter<K, V, S>
     where
         K: Clone,

@@ -19,11 +19,13 @@ pub(crate) struct Expiry<K, V> {
 /// The time to live from key and value.
 pub(crate) type Rule<K, V> = Box<dyn Fn(&K, &V) -> Duration + Send + Sync>;
 
+/// The moment of expiry from key, value and the time now.
+pub(crate) type MomentRule<K, V> = Box<dyn Fn(&K, &V, Instant) -> Instant + Send + Sync>;
+
 /// The user's rule, which may go by the moment of expiry.
 pub(crate) enum UserRule<K, V> {
     Ttl(Rule<K, V>),
-    /// Given the time now.
-    Moment(Box<dyn Fn(&K, &V, Instant) -> Instant + Send + Sync>),
+    Moment(MomentRule<K, V>),
 }
 
 impl<K: 'static, V: 'static> UserRule<K, V> {

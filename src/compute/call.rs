@@ -399,7 +399,9 @@ where
             return match leader.launch(make, terms, context) {
                 Launched::Ended(awaited) => Entered::Ended(awaited),
                 Launched::UnderWay(waiter) => {
-                    self.detach(&waiter, terms, is_detached);
+                    if is_detached {
+                        waiter.detach(terms);
+                    }
                     if waiter.is_timed() { Entered::Joins(waiter) } else { Entered::Leads(waiter) }
                 }
             };
@@ -408,7 +410,9 @@ where
         // panic; and before the first poll, which may need what it holds.
         let waiter = leader.share(make, terms);
         removed.clear();
-        self.detach(&waiter, terms, is_detached);
+        if is_detached {
+            waiter.detach(terms);
+        }
         Entered::Joins(waiter)
     }
 
@@ -419,15 +423,10 @@ where
         self.count_miss();
         let Parts { store, host, .. } = self.parts;
         let terms = host.terms(&self.options, store.clock());
-        self.detach(&waiter, terms, self.options.is_detached());
-        Entered::Joins(waiter)
-    }
-
-    #[inline]
-    fn detach(&self, waiter: &Waiter<V>, terms: Terms<'_>, is_detached: bool) {
-        if is_detached {
+        if self.options.is_detached() {
             waiter.detach(terms);
         }
+        Entered::Joins(waiter)
     }
 
     /// The result of what was awaited. `None` if the call has to ask again.

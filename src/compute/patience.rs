@@ -157,15 +157,12 @@ impl Patience {
         let Some(moment) = self.timeline.instant(self.alarm.moment) else { return Poll::Pending };
         let Some(runtime) = self.runtime.upgrade() else { return Poll::Pending };
         let polled = contain(|| self.alarm.timer.poll(|| runtime.sleep_until(moment), context));
-        match polled {
-            Ok(polled) => polled,
+        polled.unwrap_or_else(|_| {
             // As where the runtime is gone, which it may be.
-            Err(_) => {
-                self.set_alarm(self.alarm.moment);
-                self.alarm.timer = AlarmTimer::Broken;
-                Poll::Pending
-            }
-        }
+            self.set_alarm(self.alarm.moment);
+            self.alarm.timer = AlarmTimer::Broken;
+            Poll::Pending
+        })
     }
 
     /// The timer that was set is the user's, and its destructor may panic.

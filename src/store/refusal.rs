@@ -49,7 +49,9 @@ impl<K: Eq, V, F> Store<K, V, F> {
         for (key, hash, generation) in running {
             if is_refused(&key) {
                 let fenced = self.shards[index].0.write().flights.end(hash, generation);
-                fenced.into_iter().for_each(|flight| flight.leave(removed));
+                if let Some(flight) = fenced {
+                    flight.leave(removed);
+                }
             }
         }
     }

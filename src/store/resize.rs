@@ -75,8 +75,8 @@ impl<K, V, F> Store<K, V, F> {
     ) -> usize {
         let mut shard = self.shards[index].0.write();
         let now = self.clock.exact_reading();
-        let (share, mut evicted) = (excess.div_ceil(self.shards.len() as u64), 0);
-        while gone(&shard, evicted) < share && evicted < BATCH {
+        let (due, mut evicted) = (excess.div_ceil(self.shards.len() as u64), 0);
+        while gone(&shard, evicted) < due && evicted < BATCH {
             if !(shard.expire_any(now.tick(), removed) || shard.evict_any(&now, removed)) {
                 break;
             }

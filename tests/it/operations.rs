@@ -446,7 +446,7 @@ fn iteration_holds_no_lock_between_items() {
         for key in 0..500 {
             cache.insert(key, key);
         }
-        for (key, value) in cache.iter() {
+        for (key, value) in &cache {
             assert_eq!(cache.remove(&key), Some(value));
             cache.insert(key + 1_000, value);
             cache.remove(&(key + 1_000));

@@ -140,7 +140,7 @@ fn a_call_for_several_keys_takes_those_that_are_there_and_waits_for_the_others()
             assert!(poll_once(&mut call).is_none());
             time.advance(SECOND).await;
             let found = poll_once(&mut call);
-            assert_eq!(found.as_ref().map(|found| found.len()), expected);
+            assert_eq!(found.as_ref().map(HashMap::len), expected);
             gate.open();
             time.advance(Duration::ZERO).await;
             let found = match found {

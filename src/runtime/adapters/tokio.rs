@@ -91,7 +91,7 @@ impl Clone for Tokio {
 
 impl fmt::Debug for Tokio {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        formatter.debug_struct("Tokio").field("runtime", &self.handle.id()).finish()
+        formatter.debug_struct("Tokio").field("runtime", &self.handle.id()).finish_non_exhaustive()
     }
 }
 

@@ -295,7 +295,9 @@ impl Naive {
     pub(super) fn retain_keys(&mut self, keep: impl Fn(Key) -> bool) -> usize {
         self.running.retain(|key, _| keep(*key));
         let gone: Vec<Key> = self.entries.keys().copied().filter(|key| !keep(*key)).collect();
-        gone.iter().for_each(|key| _ = self.remove(*key));
+        for key in &gone {
+            self.remove(*key);
+        }
         gone.len()
     }
 
