@@ -125,9 +125,9 @@ fn a_runtime_may_go_while_callers_wait(begin: fn() -> Runtime) {
     for cache in caches(&going) {
         let (send, receive) = futures::channel::oneshot::channel::<u32>();
         let is_polled = Arc::new(AtomicBool::new(false));
-        let begun = Arc::clone(&is_polled);
+        let polled = Arc::clone(&is_polled);
         let compute = || async move {
-            begun.store(true, Ordering::SeqCst);
+            polled.store(true, Ordering::SeqCst);
             receive.await.map_err(drop)
         };
         let waiting = {
