@@ -104,6 +104,7 @@ impl Ttl {
         if to == Tick::NEVER { Self::ENDLESS } else { to.since(from).into() }
     }
 
+    #[inline]
     pub(crate) fn is_zero(self) -> bool {
         self.0 == 0
     }

@@ -140,6 +140,9 @@ impl<K, V, F> Store<K, V, F> {
             self.let_go_of_uncounted(room);
             return put;
         }
+        if self.is_void(stamp.deadline, now) {
+            return self.put_void(shard, item, now, removed);
+        }
         match self.put_plain(shard, item, stamp, now, room.place.take(), removed) {
             Put::Lacking(_) if self.bound.is_zero() => {
                 shard.turn_away(item, removed);
@@ -163,9 +166,6 @@ impl<K, V, F> Store<K, V, F> {
     where
         K: Eq,
     {
-        if self.is_void(stamp.deadline, now) {
-            return self.put_void(shard, item, now, removed);
-        }
         let place = place.or_else(|| self.room_of_expired(shard, now.tick(), removed));
         let place = || place.or_else(|| self.bound.reserve());
         shard.put(item, stamp, now, place, removed)
@@ -173,6 +173,7 @@ impl<K, V, F> Store<K, V, F> {
 
     /// Does not store a value whose TTL is zero; what it was to replace is removed.
     #[cold]
+    #[inline(never)]
     fn put_void(
         &self,
         shard: &mut Shard<K, V, F>,

@@ -292,7 +292,7 @@ impl<K, V, F> Shard<K, V, F> {
                 if let Some(place) = place() {
                     place.used();
                     (vacancy, None)
-                } else if deadline.after_nanos(grace) <= now.tick() {
+                } else if deadline <= now.tick() {
                     // No living entry makes way for it.
                     return self.pass_by(item, removed);
                 } else {

@@ -26,7 +26,8 @@ impl<K: Eq, V, F> Store<K, V, F> {
         removed: &mut Leftovers<K, V>,
     ) -> (Option<V>, Tick) {
         let mut item = Item::new(hash, key, value);
-        if !self.is_weighed() && !lease.keeps_ttl {
+        // The rest may be no plain matter.
+        if !self.is_weighed() && !lease.keeps_ttl && !lease.ttl.is_zero() {
             if let Some(stored) = self.insert_at_once(&mut item, lease.ttl, removed) {
                 return stored;
             }
