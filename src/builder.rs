@@ -573,13 +573,11 @@ where
             ..
         } = self;
         let computes = self.computes;
-        // What is never fresh is never stale.
-        let stale = |window| if tti.is_zero() { Duration::ZERO } else { window };
         let freshness = Freshness::new(
             computes.refresh_after,
             computes.early_refresh,
-            stale(computes.stale_while_revalidate),
-            stale(computes.stale_if_error),
+            computes.stale_while_revalidate,
+            computes.stale_if_error,
         );
         let error_ttl = computes.error_ttl.into();
         let is_weighed = self.weigher.is_some();

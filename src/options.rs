@@ -83,14 +83,10 @@ impl<V> Options<V> {
         self.special.as_ref().is_some_and(|special| special.is_detached)
     }
 
+    /// All options, if there are any but a TTL.
     #[inline]
-    pub(crate) fn stale_if_slow(&self) -> Option<Duration> {
-        self.special.as_ref().and_then(|special| special.stale_if_slow)
-    }
-
-    #[inline]
-    pub(crate) fn is_spawned(&self) -> bool {
-        self.special.as_ref().is_some_and(|special| special.is_spawned)
+    pub(crate) fn get_special(&self) -> Option<&Special<V>> {
+        self.special.as_deref()
     }
 
     #[inline]

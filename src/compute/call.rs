@@ -221,7 +221,7 @@ where
     fn enter(&mut self, context: &mut Context<'_>) -> Entered<V> {
         let Parts { store, hasher, host, .. } = self.parts;
         let options = &self.options;
-        let join = |flight: &FlightHandle<V>| flight.join(host.terms(options, store.clock()));
+        let join = |flight: &FlightHandle<V>| flight.join(&host.terms(options, store.clock()));
         let hash;
         let look = match &self.key {
             Key::Given(key) => {
@@ -305,12 +305,12 @@ where
         let terms = host.terms(&self.options, store.clock());
         let is_detached = self.options.is_detached();
         let (mut leader, mut removed) = (Leader::new(ground), store.leftovers());
-        let begun = self.lead(hash, Wanted::Newer(version), terms, &mut leader, &mut removed);
+        let begun = self.lead(hash, Wanted::Newer(version), &terms, &mut leader, &mut removed);
         match (begun, background) {
             (Begun::Leads, Some(background)) => {
                 let make = self.make.take().expect("a call leads once");
                 let make = erased(make, self.into_outcome, || Some(value.clone()));
-                let waiter = leader.share(make, terms);
+                let waiter = leader.share(make, &terms);
                 drop(removed);
                 waiter.go_on(background);
             }
@@ -323,7 +323,7 @@ where
                     self.stand_in = Some(StandIn::Held { hash, version, is_served: true });
                     self.count_miss();
                 }
-                return self.launch(&mut leader, &mut removed, terms, is_detached, context);
+                return self.launch(&mut leader, &mut removed, &terms, is_detached, context);
             }
             _ => {}
         }
@@ -337,10 +337,10 @@ where
         let terms = host.terms(&self.options, store.clock());
         let is_detached = self.options.is_detached();
         let (mut leader, mut removed) = (Leader::new(ground), store.leftovers());
-        match self.lead(hash, wanted, terms, &mut leader, &mut removed) {
+        match self.lead(hash, wanted, &terms, &mut leader, &mut removed) {
             Begun::Leads => {
                 self.count_miss();
-                self.launch(&mut leader, &mut removed, terms, is_detached, context)
+                self.launch(&mut leader, &mut removed, &terms, is_detached, context)
             }
             Begun::Found(value) => {
                 drop(removed);
@@ -366,7 +366,7 @@ where
         &mut self,
         hash: KeyHash,
         wanted: Wanted,
-        terms: Terms<'_>,
+        terms: &Terms<'_>,
         leader: &mut Leader<'_, V, G>,
         removed: &mut Leftovers<K, V>,
     ) -> Begun<K, V, Waiter<V>> {
@@ -389,13 +389,13 @@ where
         &mut self,
         leader: &mut Leader<'_, V, G>,
         removed: &mut Leftovers<K, V>,
-        terms: Terms<'_>,
+        terms: &Terms<'_>,
         is_detached: bool,
         context: &mut Context<'_>,
     ) -> Entered<V> {
         let make = self.make.take().expect("a call leads once");
         let make = erased(make, self.into_outcome, || self.stale());
-        if removed.is_empty() && terms.task_runner().is_none() {
+        if terms.task_runner().is_none() && removed.is_empty() {
             return match leader.launch(make, terms, context) {
                 Launched::Ended(awaited) => Entered::Ended(awaited),
                 Launched::UnderWay(waiter) => {
@@ -422,9 +422,8 @@ where
         }
         self.count_miss();
         let Parts { store, host, .. } = self.parts;
-        let terms = host.terms(&self.options, store.clock());
         if self.options.is_detached() {
-            waiter.detach(terms);
+            waiter.detach(&host.terms(&self.options, store.clock()));
         }
         Entered::Joins(waiter)
     }

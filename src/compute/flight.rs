@@ -11,6 +11,7 @@
 //! [`Shared`]: futures_util::future::Shared
 
 use std::future::Future;
+use std::mem::{self, ManuallyDrop};
 use std::pin::Pin;
 use std::slice;
 use std::task::{Context, Poll, Waker};
@@ -56,6 +57,13 @@ impl Tickets {
     }
 }
 
+/// Where a flight comes from that goes on without its leader.
+pub(super) struct Home<V> {
+    /// In which the compute is polled and dropped.
+    pub(super) context: RuntimeContext,
+    pub(super) ground: Weak<dyn Ground<V>>,
+}
+
 /// The future that is shared.
 pub(super) struct Flight<V> {
     pub(super) signal: Arc<Signal<Stage<V>>>,
@@ -63,10 +71,8 @@ pub(super) struct Flight<V> {
     pub(super) waker: Waker,
     /// `None` before it is made, and when it is over.
     pub(super) compute: Option<Compute<V>>,
-    /// In which the compute is polled and dropped. Unknown while a leader has the flight, which sees to that.
-    pub(super) context: RuntimeContext,
-    /// Leads nowhere while a leader has the flight.
-    pub(super) ground: Weak<dyn Ground<V>>,
+    /// `None` while a leader has the flight, which is all the time of most. Dropped by hand for that.
+    pub(super) home: ManuallyDrop<Option<Home<V>>>,
     pub(super) tickets: Tickets,
     pub(super) options: Options<V>,
     pub(super) landed: bool,
@@ -139,7 +145,19 @@ impl<V> Flight<V> {
 
     fn drop_compute(&mut self) -> Result<(), Arc<str>> {
         let compute = self.compute.take();
-        contain(|| self.context.run(|| drop(compute)))
+        contain(|| self.run(|| drop(compute)))
+    }
+
+    /// Runs what is part of the compute in its context.
+    fn run<T>(&self, code: impl FnOnce() -> T) -> T {
+        match &*self.home {
+            Some(home) => home.context.run(code),
+            None => code(),
+        }
+    }
+
+    fn ground(&self) -> Option<Arc<dyn Ground<V>>> {
+        self.home.as_ref()?.ground.upgrade()
     }
 }
 
@@ -149,15 +167,16 @@ impl<V> Future for Flight<V> {
     fn poll(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<Outcome<V>> {
         let flight = self.get_mut();
         flight.signal.polling();
-        let compute = flight.compute.as_mut().expect("a flight has a compute until it is over");
+        let mut compute = flight.compute.take().expect("a flight has a compute until it is over");
         let mut context = Context::from_waker(&flight.waker);
-        let poll = || flight.context.run(|| compute.as_mut().poll(&mut context));
-        let Poll::Ready(outcome) = poll_contained(poll) else {
+        let polled = poll_contained(|| flight.run(|| compute.as_mut().poll(&mut context)));
+        flight.compute = Some(compute);
+        let Poll::Ready(outcome) = polled else {
             Polling::note(Progress::Pending);
             return Poll::Pending;
         };
         let dropped = flight.drop_compute();
-        let ground = flight.ground.upgrade();
+        let ground = flight.ground();
         let outcome = flight.land(outcome, dropped, ground.as_deref());
         // Perhaps the last handle has gone meanwhile: then everything is dropped here.
         let _ = contain(|| drop(ground));
@@ -173,14 +192,28 @@ pub(super) fn poll_contained<V>(poll: impl FnOnce() -> Poll<Outcome<V>>) -> Poll
 }
 
 impl<V> Drop for Flight<V> {
+    #[inline]
     fn drop(&mut self) {
-        if self.landed {
-            return;
+        if self.home.is_some() || !self.landed {
+            self.leave();
         }
+    }
+}
+
+impl<V> Flight<V> {
+    #[cold]
+    fn leave(&mut self) {
+        if !self.landed {
+            self.abandon();
+        }
+        drop(mem::take(&mut *self.home));
+    }
+
+    fn abandon(&mut self) {
         // Nobody waits for it any more, so nobody is told that a destructor panicked.
         let _ = self.drop_compute();
         let _ = contain(|| self.options.clear());
-        let ground = self.ground.upgrade();
+        let ground = self.ground();
         self.end(ground.as_deref(), None);
         let _ = contain(|| drop(ground));
         // Perhaps its leader panicked, when others waited for the first poll already.

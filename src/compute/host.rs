@@ -38,14 +38,17 @@ impl Host {
     #[inline]
     pub(super) fn terms<'a, V>(&'a self, options: &Options<V>, clock: &'a Clock) -> Terms<'a> {
         let allowance = Allowance::new(options.timeout(), self.compute_timeout, self.runtime());
-        let stale_if_slow = options.stale_if_slow().or(self.stale_if_slow);
-        let is_spawned = self.spawns_computes || options.is_spawned();
-        Terms { host: self, clock, allowance, stale_if_slow, is_spawned }
+        let (stale_if_slow, is_spawned) = (self.stale_if_slow, self.spawns_computes);
+        let mut terms = Terms { host: self, clock, allowance, stale_if_slow, is_spawned };
+        if let Some(special) = options.get_special() {
+            terms.stale_if_slow = special.stale_if_slow.or(stale_if_slow);
+            terms.is_spawned |= special.is_spawned;
+        }
+        terms
     }
 }
 
 /// On which terms a caller computes and waits.
-#[derive(Clone, Copy)]
 pub(super) struct Terms<'a> {
     pub(super) host: &'a Host,
     pub(super) clock: &'a Clock,
@@ -56,30 +59,30 @@ pub(super) struct Terms<'a> {
 }
 
 impl<'a> Terms<'a> {
-    pub(super) fn runtime(self) -> Option<&'a Arc<dyn Runtime>> {
+    pub(super) fn runtime(&self) -> Option<&'a Arc<dyn Runtime>> {
         self.host.runtime()
     }
 
     #[inline]
-    pub(super) fn permits(self) -> Option<&'a Permits> {
+    pub(super) fn permits(&self) -> Option<&'a Permits> {
         self.host.permits.as_ref()
     }
 
     /// Where the compute is to run as a task, if it is.
     #[inline]
-    pub(super) fn task_runner(self) -> Option<&'a Background> {
+    pub(super) fn task_runner(&self) -> Option<&'a Background> {
         if self.is_spawned { self.host.open_background() } else { None }
     }
 
     /// Whether the compute may be given up.
     #[inline]
-    pub(super) fn are_timed(self) -> bool {
+    pub(super) fn are_timed(&self) -> bool {
         !matches!(self.allowance, Allowance::Endless)
     }
 
     /// Runs what is part of a compute: where it finds the runtime of its cache.
     #[inline]
-    pub(super) fn within<T>(self, code: impl FnOnce() -> T) -> T {
+    pub(super) fn within<T>(&self, code: impl FnOnce() -> T) -> T {
         match self.runtime() {
             None => code(),
             Some(runtime) => run_within(&**runtime, code),
@@ -88,14 +91,14 @@ impl<'a> Terms<'a> {
 
     /// From when on a caller that begins to wait now rather takes a stale value.
     #[inline]
-    pub(super) fn slow_from(self) -> Tick {
+    pub(super) fn slow_from(&self) -> Tick {
         self.stale_if_slow.map_or(Tick::NEVER, |wait| self.clock.now().after(wait))
     }
 
     /// The patience of a caller that has until `deadline`; `None` if it waits for as long as it takes.
     #[inline]
     pub(super) fn patience(
-        self,
+        &self,
         deadline: Tick,
         slow_from: Tick,
         term: &Term,

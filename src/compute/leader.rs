@@ -4,6 +4,7 @@
 //! its own in it: that is one place in memory, which all computes of a cache would write to.
 
 use std::future::Future;
+use std::mem::ManuallyDrop;
 use std::task::{Context, Poll, Waker};
 
 use futures_util::FutureExt;
@@ -13,10 +14,10 @@ use crate::options::Options;
 use crate::panic::contain;
 use crate::runtime::RuntimeContext;
 use crate::store::Ticket;
-use crate::sync::{Arc, Weak};
+use crate::sync::Arc;
 
 use super::driver::Driver;
-use super::flight::{Compute, Flight, Ground, Tickets, poll_contained};
+use super::flight::{Compute, Flight, Ground, Home, Tickets, poll_contained};
 use super::host::Terms;
 use super::outcome::Outcome;
 use super::patience::Allowance;
@@ -51,7 +52,7 @@ where
     }
 
     /// Of a flight for several keys, none so far.
-    pub(super) fn of_many(ground: &'a Arc<G>, terms: Terms<'_>) -> Self {
+    pub(super) fn of_many(ground: &'a Arc<G>, terms: &Terms<'_>) -> Self {
         let mut leader = Self::new(ground);
         let (begun, tickets) = (terms.clock.now(), Tickets::Many(Vec::new()));
         let term = Term::new(begun, terms.allowance.limit(begun));
@@ -91,8 +92,7 @@ where
             signal,
             waker: Waker::noop().clone(),
             compute: None,
-            context: RuntimeContext::Unknown,
-            ground: Weak::<G>::new(),
+            home: ManuallyDrop::new(None),
             tickets,
             options,
             landed: false,
@@ -116,17 +116,16 @@ where
     }
 
     /// Lets go of the flight, which finds its own way to the ground from here on.
-    fn release(&mut self, terms: Terms<'_>) -> Flight<V> {
+    fn release(&mut self, terms: &Terms<'_>) -> Flight<V> {
         let mut flight = self.flight.take().expect("a leader has a flight until it is shared");
         flight.settle_in(terms.clock);
-        flight.context = RuntimeContext::of(terms.runtime());
-        flight.ground = Arc::<G>::downgrade(self.ground);
+        *flight.home = Some(home(self.ground, RuntimeContext::of(terms.runtime())));
         flight.waker = waker(Arc::clone(&flight.signal));
         flight
     }
 
     /// Makes the compute, and leaves the first poll to its task, or else to whoever waits.
-    pub(super) fn share<F>(&mut self, make: impl FnOnce() -> F, terms: Terms<'_>) -> Waiter<V>
+    pub(super) fn share<F>(&mut self, make: impl FnOnce() -> F, terms: &Terms<'_>) -> Waiter<V>
     where
         F: Future<Output = Outcome<V>> + Send + 'static,
     {
@@ -160,7 +159,7 @@ where
     pub(super) fn launch<F>(
         &mut self,
         make: impl FnOnce() -> F,
-        terms: Terms<'_>,
+        terms: &Terms<'_>,
         context: &mut Context<'_>,
     ) -> Launched<V>
     where
@@ -172,8 +171,15 @@ where
         let polling = Polling::begin(Arc::<Signal<Stage<V>>>::clone(&flight.signal));
         let polling = polling.expect("a new flight is not polled yet");
         let dependency = depend(&polling);
-        if let Poll::Ready(outcome) = flight.first_poll(make, terms) {
-            let dropped = contain(|| terms.within(|| drop(flight.compute.take())));
+        let polled = match terms.runtime() {
+            None => flight.first_poll(make, terms),
+            Some(_) => flight.first_poll_within(make, terms),
+        };
+        if let Poll::Ready(outcome) = polled {
+            let dropped = match terms.runtime() {
+                None => contain(|| drop(flight.compute.take())),
+                Some(_) => flight.drop_within(terms),
+            };
             let outcome = flight.land(outcome, dropped, Some(&**self.ground));
             flight.signal.content.end(&outcome);
             return Launched::Ended(Awaited::Outcome(outcome));
@@ -192,19 +198,34 @@ where
     }
 }
 
-impl<V, G: Ground<V> + 'static> Drop for Leader<'_, V, G> {
-    fn drop(&mut self) {
-        if let Some(flight) = self.flight.as_mut().filter(|flight| !flight.landed) {
-            flight.ground = Arc::<G>::downgrade(self.ground);
+impl<V, G: Ground<V> + 'static> Leader<'_, V, G> {
+    /// Lets the flight find its own way, because the leader panicked.
+    #[cold]
+    fn let_go(&mut self) {
+        if let Some(flight) = &mut self.flight {
+            *flight.home = Some(home(self.ground, RuntimeContext::Unknown));
         }
     }
+}
+
+impl<V, G: Ground<V> + 'static> Drop for Leader<'_, V, G> {
+    #[inline]
+    fn drop(&mut self) {
+        if self.flight.as_ref().is_some_and(|flight| !flight.landed) {
+            self.let_go();
+        }
+    }
+}
+
+fn home<V, G: Ground<V> + 'static>(ground: &Arc<G>, context: RuntimeContext) -> Home<V> {
+    Home { context, ground: Arc::<G>::downgrade(ground) }
 }
 
 /// The compute, which waits for a permit if it needs one.
 #[inline]
 fn admitted<V: Clone + Send + Sync + 'static>(
     compute: impl Future<Output = Outcome<V>> + Send + 'static,
-    terms: Terms<'_>,
+    terms: &Terms<'_>,
     signal: &Arc<Signal<Stage<V>>>,
 ) -> Compute<V> {
     match terms.permits() {
@@ -218,7 +239,7 @@ fn admitted<V: Clone + Send + Sync + 'static>(
 
 impl<V: Clone + Send + Sync + 'static> Flight<V> {
     #[inline]
-    fn first_poll<F>(&mut self, make: impl FnOnce() -> F, terms: Terms<'_>) -> Poll<Outcome<V>>
+    fn first_poll<F>(&mut self, make: impl FnOnce() -> F, terms: &Terms<'_>) -> Poll<Outcome<V>>
     where
         F: Future<Output = Outcome<V>> + Send + 'static,
     {
@@ -227,6 +248,24 @@ impl<V: Clone + Send + Sync + 'static> Flight<V> {
             let compute = compute.insert(admitted(make(), terms, signal));
             compute.poll_unpin(&mut Context::from_waker(&waker_ref(signal)))
         };
-        poll_contained(|| terms.within(poll))
+        poll_contained(poll)
+    }
+
+    /// The same, where the compute finds the runtime of its cache.
+    #[inline(never)]
+    fn first_poll_within<F>(
+        &mut self,
+        make: impl FnOnce() -> F,
+        terms: &Terms<'_>,
+    ) -> Poll<Outcome<V>>
+    where
+        F: Future<Output = Outcome<V>> + Send + 'static,
+    {
+        poll_contained(|| terms.within(|| self.first_poll(make, terms)))
+    }
+
+    #[inline(never)]
+    fn drop_within(&mut self, terms: &Terms<'_>) -> Result<(), Arc<str>> {
+        contain(|| terms.within(|| drop(self.compute.take())))
     }
 }

@@ -243,7 +243,7 @@ where
         let Parts { store, hasher, .. } = self.parts;
         let hash = KeyHash::new(hasher.hash_one(&key));
         let terms = self.terms();
-        let look = store.look(hash, &key, |flight: &FlightHandle<V>| flight.join(terms));
+        let look = store.look(hash, &key, |flight: &FlightHandle<V>| flight.join(&terms));
         let mut missing = Missing { key, hash, version: None, served: None, count };
         match look {
             Look::Hit(value) => {
@@ -351,7 +351,7 @@ where
         }
         let Parts { store, ground, .. } = self.parts;
         let terms = self.terms();
-        let mut leader = Leader::of_many(ground, terms);
+        let mut leader = Leader::of_many(ground, &terms);
         let ground = Arc::downgrade(ground);
         let watch = store.watch_removals();
         let (mut own, mut removed) = (Vec::with_capacity(keys.len()), store.leftovers());
@@ -362,7 +362,7 @@ where
             };
             let (hash, is_counted) = (missing.hash, own.is_empty());
             let request = Request { hash, wanted, is_counted, is_timed: true };
-            let join = |flight: &FlightHandle<V>| flight.join(terms);
+            let join = |flight: &FlightHandle<V>| flight.join(&terms);
             let lead = |ticket, _| leader.add(ticket);
             match store.begin(request, missing.key.clone(), join, lead, &mut removed) {
                 Begun::Leads => {
@@ -387,7 +387,7 @@ where
                 .map(into_answers)
                 .map(move |answers| into_outcome(answers, &order, &ground, &watch))
         };
-        let waiter = leader.share(compute, terms);
+        let waiter = leader.share(compute, &terms);
         drop(removed);
         Some(Waits::new(waiter, own))
     }

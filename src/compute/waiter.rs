@@ -56,7 +56,7 @@ impl<V: Clone + Send + Sync + 'static> FlightHandle<V> {
 
     /// One more waiter, unless the last one has just left, or the compute was given up.
     #[inline]
-    pub(super) fn join(&self, terms: Terms<'_>) -> Option<Waiter<V>> {
+    pub(super) fn join(&self, terms: &Terms<'_>) -> Option<Waiter<V>> {
         let signal = Arc::clone(&self.signal);
         let term = &signal.content.term;
         if !term.is_open(terms.clock) {
@@ -119,7 +119,7 @@ impl<V: Clone + Send + Sync + 'static> Waiter<V> {
     pub(super) fn of(
         signal: Arc<Signal<Stage<V>>>,
         shared: Shared<Shareable<V>>,
-        terms: Terms<'_>,
+        terms: &Terms<'_>,
     ) -> Self {
         let term = &signal.content.term;
         let deadline = terms.allowance.limit(term.begun);
@@ -184,7 +184,7 @@ impl<V: Clone + Send + Sync + 'static> Waiter<V> {
     }
 
     /// Lets the compute go on when its callers have left, if there is something to run it on.
-    pub(super) fn detach(&self, terms: Terms<'_>) {
+    pub(super) fn detach(&self, terms: &Terms<'_>) {
         let Some(background) = terms.host.open_background() else { return };
         if !self.drive() {
             return;

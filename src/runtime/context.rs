@@ -37,6 +37,7 @@ impl RuntimeContext {
 }
 
 /// Runs `code` where it finds `runtime`.
+#[inline(never)]
 pub(crate) fn run_within<T>(runtime: &dyn Runtime, code: impl FnOnce() -> T) -> T {
     let (mut code, mut output) = (Some(code), None);
     runtime.within(&mut || {

@@ -234,7 +234,12 @@ impl<K: Eq, V: Clone, F: Handle> Store<K, V, F> {
             let kept = self.kept(keeps_ttl, &mut shard, hash, item.key(), &now);
             let deadline = kept.unwrap_or_else(|| life.deadline(stored));
             let stamp = Stamp { deadline, cost, weight };
-            let lack = match self.put(&mut shard, &mut item, stamp, &now, &mut room, removed) {
+            let put = if !life.is_long() && life.is_zero() {
+                self.put_if_it_lives(&mut shard, &mut item, stamp, &now, &mut room, removed)
+            } else {
+                self.put(&mut shard, &mut item, stamp, &now, &mut room, removed)
+            };
+            let lack = match put {
                 Put::Lacking(lack) => {
                     let (key, unused) = item.take();
                     value = Some(unused);

@@ -140,16 +140,28 @@ impl<K, V, F> Store<K, V, F> {
             self.let_go_of_uncounted(room);
             return put;
         }
-        if self.is_void(stamp.deadline, now) {
+        self.put_plain(shard, item, stamp, now, room.place.take(), removed)
+    }
+
+    /// The same, where the TTL may be zero: then a value is not stored if others are kept past theirs.
+    #[cold]
+    #[inline(never)]
+    pub(super) fn put_if_it_lives<'a>(
+        &'a self,
+        shard: &mut Shard<K, V, F>,
+        item: &mut Item<K, V>,
+        stamp: Stamp,
+        now: &Reading<'_>,
+        room: &mut Room<'a>,
+        removed: &mut Leftovers<K, V>,
+    ) -> Put<V>
+    where
+        K: Eq,
+    {
+        if self.is_void(stamp.deadline, now) && !self.is_weighed() {
             return self.put_void(shard, item, now, removed);
         }
-        match self.put_plain(shard, item, stamp, now, room.place.take(), removed) {
-            Put::Lacking(_) if self.bound.is_zero() => {
-                shard.turn_away(item, removed);
-                Put::Stored
-            }
-            put => put,
-        }
+        self.put(shard, item, stamp, now, room, removed)
     }
 
     /// Stores a value that has no weight, given the place that is in hand.
@@ -168,7 +180,7 @@ impl<K, V, F> Store<K, V, F> {
     {
         let place = place.or_else(|| self.room_of_expired(shard, now.tick(), removed));
         let place = || place.or_else(|| self.bound.reserve());
-        shard.put(item, stamp, now, place, removed)
+        shard.put(item, stamp, now, place, &self.bound, removed)
     }
 
     /// Does not store a value whose TTL is zero; what it was to replace is removed.
@@ -319,7 +331,7 @@ impl<K, V, F> Store<K, V, F> {
             room.need = need;
             return Put::Lacking(lack);
         }
-        let put = shard.put(item, stamp, now, || room.place.take(), removed);
+        let put = shard.put(item, stamp, now, || room.place.take(), &self.bound, removed);
         room.weight -= need.weight;
         self.settle(shard, 0);
         put

@@ -14,7 +14,7 @@ use crate::stats::Stats;
 
 use super::Plan;
 use super::arrivals::Token;
-use super::bound::Place;
+use super::bound::{Bound, Place};
 use super::digest::{Digest, KeyHash};
 use super::entry::{Entry, Item, Removed, Stamp, Version};
 use super::flights::Flights;
@@ -248,6 +248,7 @@ impl<K, V, F> Shard<K, V, F> {
         stamp: Stamp,
         now: &Reading<'_>,
         place: impl FnOnce() -> Option<Place<'a>>,
+        bound: &Bound,
         removed: &mut Leftovers<K, V>,
     ) -> Put<V>
     where
@@ -297,7 +298,7 @@ impl<K, V, F> Shard<K, V, F> {
                     return self.pass_by(item, removed);
                 } else {
                     let Some(victim) = roster.victim() else {
-                        return Put::Lacking(Lack::Elsewhere);
+                        return self.lack(bound, item, removed);
                     };
                     (vacancy, Some(victim))
                 }
@@ -376,6 +377,21 @@ impl<K, V, F> Shard<K, V, F> {
         self.stats.expirations += 1;
         let (key, value) = item.take();
         removed.entry(key, value, RemovalCause::Expired);
+        Put::Stored
+    }
+
+    /// There is nothing to evict: room is to be made elsewhere, if there may be any.
+    #[cold]
+    fn lack(
+        &mut self,
+        bound: &Bound,
+        item: &mut Item<K, V>,
+        removed: &mut Leftovers<K, V>,
+    ) -> Put<V> {
+        if !bound.is_zero() {
+            return Put::Lacking(Lack::Elsewhere);
+        }
+        self.turn_away(item, removed);
         Put::Stored
     }
 

@@ -26,8 +26,7 @@ impl<K: Eq, V, F> Store<K, V, F> {
         removed: &mut Leftovers<K, V>,
     ) -> (Option<V>, Tick) {
         let mut item = Item::new(hash, key, value);
-        // The rest may be no plain matter.
-        if !self.is_weighed() && !lease.keeps_ttl && !lease.ttl.is_zero() {
+        if !self.is_weighed() && !lease.keeps_ttl {
             if let Some(stored) = self.insert_at_once(&mut item, lease.ttl, removed) {
                 return stored;
             }
@@ -64,6 +63,10 @@ impl<K: Eq, V, F> Store<K, V, F> {
     ) -> Option<(Option<V>, Tick)> {
         let mut shard = self.shard(item.hash).write();
         let life = self.life(&mut shard, ttl);
+        // As part of what the reading depends on, this costs nothing where the TTL is long.
+        if !life.is_long() && life.is_zero() {
+            return None;
+        }
         let now = self.reading_for(&shard, life);
         let deadline = life.deadline(now.tick());
         self.tidy(&mut shard, now.tick(), removed);
@@ -97,7 +100,8 @@ impl<K: Eq, V, F> Store<K, V, F> {
             self.tidy(&mut shard, now.tick(), removed);
             shard.flights.fence(hash, item.key(), removed);
             let stamp = Stamp::new(deadline, weight);
-            let lack = match self.put(&mut shard, item, stamp, &now, &mut room, removed) {
+            let lack = match self.put_if_it_lives(&mut shard, item, stamp, &now, &mut room, removed)
+            {
                 Put::Stored => return (None, self.lapse(deadline)),
                 Put::Replaced(Old(old)) => return (old.or(copied), self.lapse(deadline)),
                 Put::Lacking(lack) => lack,
@@ -243,7 +247,8 @@ impl<K: Eq, V, F> Store<K, V, F> {
             self.tidy(&mut shard, now.tick(), removed);
             shard.flights.fence(hash, item.key(), removed);
             let stamp = Stamp::new(deadline, weight);
-            let lack = match self.put(&mut shard, item, stamp, &now, &mut room, removed) {
+            let lack = match self.put_if_it_lives(&mut shard, item, stamp, &now, &mut room, removed)
+            {
                 Put::Lacking(lack) => lack,
                 stored => {
                     stored.leave(removed);
