@@ -237,6 +237,8 @@
 //!   the compute fails. An outage goes unnoticed.
 //! - [`error_ttl`](CacheBuilder::error_ttl): a failure is told to all who ask in this time, without a new
 //!   compute. A service that is down is not asked again for each request.
+//! - [`stale_if_slow`](CacheBuilder::stale_if_slow): a caller waits no longer than this while a stale value is
+//!   there; the compute goes on and fills the cache.
 //! - [`compute_timeout`](CacheBuilder::compute_timeout) and [`Entry::timeout`]: a compute that takes
 //!   longer is dropped, and its key is free for the next. Use one of them wherever a compute could hang:
 //!   else the key's callers hang with it.
@@ -269,6 +271,50 @@
 //! deadline, never wakes when nothing can expire, and ends when the last handle is dropped. If the
 //! runtime shuts down, the cache goes on without. [`Cache::close`] ends the task and waits for its
 //! end; [`Cache::scope`] does so when a piece of code is over.
+//!
+//! # The context of a compute
+//!
+//! Any caller may poll a compute: a task of another runtime, or a plain thread. So every poll of it, and its
+//! destructor, run inside the runtime in which it was born. That is the cache's runtime. Without one, and with the
+//! feature `tokio`, it is the tokio runtime that the first caller was in. Timers, sockets and `spawn` work after any
+//! await, whoever polls. If that runtime has shut down, a compute finds what its caller finds.
+//!
+//! | a compute uses | it finds |
+//! |---|---|
+//! | timers, sockets, `tokio::spawn`, `Handle::current` | the runtime in which it was born |
+//! | a task-local | that of the caller who polls, or none in a background refresh |
+//! | `tokio::task::block_in_place` | a worker of the runtime, if it is [spawned](CacheBuilder::spawn_computes) |
+//! | a thread-local, a tracing span | that of whoever polls |
+//!
+//! A compute that needs a task-local sets it itself:
+//!
+#![cfg_attr(feature = "tokio", doc = "```")]
+#![cfg_attr(not(feature = "tokio"), doc = "```ignore")]
+//! use fleeting::Cache;
+//!
+//! tokio::task_local! { static TENANT: u32; }
+//!
+//! async fn load() -> String {
+//!     format!("tenant {}", TENANT.get())
+//! }
+//!
+//! # #[tokio::main(flavor = "current_thread")] async fn main() {
+//! let cache = Cache::new(100);
+//! let tenant = 7;
+//! let name = cache.get_or_compute(tenant, || TENANT.scope(tenant, load())).await;
+//! assert_eq!(name, "tenant 7");
+//! # }
+//! ```
+//!
+//! With [`spawn_computes`](CacheBuilder::spawn_computes), computes run as tasks of the runtime, and callers only wait.
+//! That pays where many callers wait for computes with many awaits: an await then wakes one task, not every caller.
+//!
+//! # In a browser
+//!
+//! The crate compiles for `wasm32-unknown-unknown`, with [`runtime::Instant`] from the web-time crate. Implement
+//! [`Spawner`](runtime::Spawner) by `spawn_local` and [`Timer`](runtime::Timer) by `setTimeout`, as
+//! `examples/web-page` in the repository does; its page fetches through a
+//! cache. The futures of a browser are not `Send`: wrap them with the `send_wrapper` crate.
 //!
 //! # Without a runtime
 //!
@@ -336,7 +382,8 @@
 //!    present get its outcome. (One that a write has fenced off goes on for those who still wait, beside
 //!    the next one.)
 //! 4. Any caller can drive the compute: one that is parked, or was polled once and forgotten, holds
-//!    nobody up.
+//!    nobody up. Whoever drives it, the compute is polled [inside the runtime](#the-context-of-a-compute) in which it
+//!    was born.
 //! 5. A caller may be dropped at any await: no other caller notices. When the last one is dropped,
 //!    so is the compute, unless it is [detached](Entry::detached).
 //! 6. A panic in a compute, in its destructor, or in the closure that makes it reaches all who wait
@@ -349,7 +396,8 @@
 //!    [`retain`](Cache::retain) `K::clone`, and the runtime's clock
 //!    ([`Timer::now`](runtime::Timer::now)), so these must not call the cache. If user code panics, the
 //!    cache stays whole.
-//! 10. The cache stays correct when its runtime is gone; only promptness is lost.
+//! 10. The cache stays correct when its runtime is gone; only promptness is lost. Nothing panics, and a timeout that
+//!     has passed is noticed when a caller is next polled.
 //! 11. Dropping the last handle frees everything at once and ends the background work.
 //! 12. No call does unbounded maintenance, and the background task works in small batches and
 //!     yields between them. What the caller asks for is another matter: [`clear`](Cache::clear) and

@@ -16,24 +16,23 @@ use crate::sync::{Arc, Weak};
 /// use std::sync::{Arc, OnceLock};
 /// use fleeting::{Cache, WeakCache};
 ///
-/// // Counts its own evictions in an entry of the cache.
-/// let slot: Arc<OnceLock<WeakCache<&str, u32>>> = Arc::default();
+/// // What is evicted takes its thumbnail along.
+/// let slot: Arc<OnceLock<WeakCache<String, u32>>> = Arc::default();
 /// let own = Arc::clone(&slot);
-/// let cache = Cache::builder()
-///     .max_size(2)
-///     .on_removal(move |_, _, cause| {
-///         let cache = own.get().and_then(WeakCache::upgrade);
-///         if let Some(cache) = cache.filter(|_| cause.was_evicted()) {
-///             cache.entry("evictions").update(|count| Some(count.unwrap_or(0) + 1));
+/// let images: Cache<String, u32> = Cache::builder()
+///     .max_size(3)
+///     .on_removal(move |name: String, _, _| {
+///         if let Some(images) = own.get().and_then(WeakCache::upgrade) {
+///             images.remove(&format!("{name}/thumbnail"));
 ///         }
 ///     })
 ///     .build()?;
-/// slot.set(cache.downgrade()).expect("it is set once");
+/// slot.set(images.downgrade()).expect("it is set once");
 ///
-/// for key in ["evictions", "a", "b"] {
-///     cache.insert(key, 0);
+/// for name in ["a", "a/thumbnail", "b", "b/thumbnail"] {
+///     images.insert(name.to_owned(), 0);
 /// }
-/// assert_eq!(cache.get("evictions"), Some(1));
+/// assert_eq!(images.len(), 2);
 /// # Ok::<(), fleeting::BuildError>(())
 /// ```
 pub struct WeakCache<K, V, S = DefaultHashBuilder> {

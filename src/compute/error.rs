@@ -23,7 +23,7 @@ use std::sync::Arc;
 /// # futures::executor::block_on(async {
 /// async fn rate() -> Result<f64, Anything> { Err("no route to host".into()) }
 ///
-/// async fn cached_rate(cache: &Cache<&str, f64>) -> Result<f64, Anything> {
+/// async fn cached_rate(cache: &Cache<&'static str, f64>) -> Result<f64, Anything> {
 ///     Ok(cache.try_get_or_compute("EUR", rate).await.map_err(ComputeError::into_error)?)
 /// }
 ///

@@ -85,7 +85,8 @@ impl Manual {
     ///
     /// At each deadline on the way, all who sleep until it are woken, and tasks run until none can
     /// go on; sleeps they start are honoured if they end within `duration`. Tasks that could run
-    /// before the clock moves do so first. A time past what `Instant` can tell is cut to that.
+    /// before the clock moves do so first. So `advance(Duration::ZERO)` runs what is ready, without moving the
+    /// clock. A time past what `Instant` can tell is cut to that.
     pub fn advance(&self, duration: Duration) {
         let end = self.world.after(duration);
         self.run_ready();

@@ -144,8 +144,7 @@ impl<K, V, F> Store<K, V, F> {
     }
 
     /// The same, where the TTL may be zero: then a value is not stored if others are kept past theirs.
-    #[cold]
-    #[inline(never)]
+    #[inline]
     pub(super) fn put_if_it_lives<'a>(
         &'a self,
         shard: &mut Shard<K, V, F>,
@@ -158,7 +157,7 @@ impl<K, V, F> Store<K, V, F> {
     where
         K: Eq,
     {
-        if self.is_void(stamp.deadline, now) && !self.is_weighed() {
+        if !self.is_weighed() && self.is_void(stamp.deadline, now) {
             return self.put_void(shard, item, now, removed);
         }
         self.put(shard, item, stamp, now, room, removed)
