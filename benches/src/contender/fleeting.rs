@@ -4,12 +4,13 @@ use std::future::Future;
 use std::marker::PhantomData;
 use std::time::Duration;
 
+use ::fleeting::runtime::Tokio;
 use ::fleeting::{Cache, Policy};
 
 use super::policy::{Adaptive, Fifo, Lru, S3Fifo, Sieve, TinyLfu};
 use super::{
     ADAPTIVE, Computing, Contender, ETERNAL, FLEETING, Key, LRU, OwnTtl, Resizable, S3_FIFO, SIEVE,
-    TINY_LFU, TTL, Value,
+    SPAWNED, TINY_LFU, TTL, Value,
 };
 
 /// Entries live for [`TTL`], and make way by policy `P`.
@@ -17,6 +18,10 @@ pub(crate) struct Fleeting<K, V, P = Fifo>(Cache<K, V>, PhantomData<P>);
 
 /// Entries never expire.
 pub(crate) struct Eternal<K, V>(Cache<K, V>);
+
+/// Computes run as tasks of the tokio runtime in which it was made.
+#[derive(Clone)]
+pub(crate) struct Spawned(Cache<u64, u64>);
 
 /// A policy, under the name of the contender that has it.
 pub(crate) trait Choice: Send + Sync + 'static {
@@ -126,6 +131,22 @@ impl Computing for Eternal<u64, u64> {
 
     fn with_capacity(capacity: usize) -> Self {
         Self(build(Duration::MAX, capacity, Policy::Fifo))
+    }
+
+    fn get_or_compute<F>(&self, key: u64, compute: F) -> impl Future<Output = u64> + Send
+    where
+        F: Future<Output = u64> + Send + 'static,
+    {
+        self.0.get_or_compute(key, || compute)
+    }
+}
+
+impl Computing for Spawned {
+    const NAME: &'static str = SPAWNED;
+
+    fn with_capacity(capacity: usize) -> Self {
+        let builder = Cache::builder().ttl(TTL).max_size(capacity).runtime(Tokio::current());
+        Self(builder.spawn_computes(true).build().expect("a capacity is at least 1"))
     }
 
     fn get_or_compute<F>(&self, key: u64, compute: F) -> impl Future<Output = u64> + Send

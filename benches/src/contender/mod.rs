@@ -24,7 +24,7 @@ use crate::round::Entrant;
 
 pub(crate) use self::cached::CachedOwnTtl;
 pub(crate) use self::fibre_cache::Fibre;
-pub(crate) use self::fleeting::{Eternal, Fleeting};
+pub(crate) use self::fleeting::{Eternal, Fleeting, Spawned};
 pub(crate) use self::foyer::Foyer;
 pub(crate) use self::lru::MutexLru;
 pub(crate) use self::moka::{MokaFuture, MokaOwnTtl};
@@ -41,6 +41,7 @@ pub(crate) const S3_FIFO: &str = "fleeting, S3-FIFO";
 pub(crate) const TINY_LFU: &str = "fleeting, TinyLFU";
 pub(crate) const ADAPTIVE: &str = "fleeting, adaptive";
 pub(crate) const REFRESHED: &str = "fleeting, refresh_after";
+pub(crate) const SPAWNED: &str = "fleeting, spawned";
 pub(crate) const REMEMBERING: &str = "fleeting, error_ttl";
 pub(crate) const QUICK_CACHE: &str = "quick_cache";
 pub(crate) const MOKA: &str = "moka";

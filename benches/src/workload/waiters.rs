@@ -13,7 +13,7 @@ use tokio::task::yield_now;
 use tokio::time::timeout;
 
 use crate::console::tell;
-use crate::contender::{BARE, Computing, Fleeting, MokaFuture, QuickCache};
+use crate::contender::{BARE, Computing, Fleeting, MokaFuture, QuickCache, Spawned};
 use crate::error::Failure;
 use crate::round::{self, Entrant};
 use crate::scale::Scale;
@@ -100,6 +100,7 @@ fn run<G: Gate>(
     let entrants = vec![
         join(Herd::bare::<G>),
         join(Herd::enter::<Fleeting<u64, u64>, G>),
+        join(Herd::enter::<Spawned, G>),
         join(Herd::enter::<QuickCache<u64, u64>, G>),
         join(Herd::enter::<MokaFuture, G>),
     ];
@@ -170,7 +171,11 @@ impl Herd {
     }
 
     fn enter<C: Computing, G: Gate>(self) -> Entrant {
-        let cache = C::with_capacity(CAPACITY);
+        // One whose computes are tasks takes this runtime for them.
+        let cache = {
+            let _entered = self.runtime.enter();
+            C::with_capacity(CAPACITY)
+        };
         let awaits = self.awaits;
         self.entrant::<G, _>(C::NAME, move |key, gate| {
             let cache = cache.clone();
