@@ -217,9 +217,9 @@ where
     where
         K: Clone,
     {
-        let store = &self.engine.store;
+        let (store, mut renewals) = (&self.engine.store, Vec::new());
         for shard in 0..store.shard_count() {
-            store.fence_absent(shard, &mut store.leftovers());
+            store.fence_absent(shard, &mut renewals, &mut store.leftovers());
         }
         let (mut position, mut removals) = (Some(Position::default()), 0);
         while let Some(here) = position {
@@ -233,6 +233,10 @@ where
                     removals += usize::from(self.remove_unless(&mut keep, hash, &key, copy));
                 }
             }
+        }
+        // Of what has left by itself before it could be asked about.
+        for renewal in renewals {
+            store.fence_if_absent(renewal, &mut store.leftovers());
         }
         removals
     }

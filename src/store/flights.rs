@@ -388,10 +388,20 @@ impl<K, F> Flights<K, F> {
     where
         K: Clone,
     {
+        running
+            .extend(self.running().map(|(key, hash, generation)| (key.clone(), hash, generation)));
+    }
+
+    /// All flights that are under way: their keys, and what [ends](Self::end) them.
+    pub(super) fn running(&self) -> impl Iterator<Item = (&K, KeyHash, u64)> {
         let flights = self.table.iter().filter(|flight| matches!(flight.state, State::Running(_)));
-        running.extend(
-            flights.map(|flight| (flight.key.get().clone(), flight.hash, flight.generation)),
-        );
+        flights.map(|flight| (flight.key.get(), flight.hash, flight.generation))
+    }
+
+    /// The key of a flight, if that is still there.
+    pub(super) fn key(&self, hash: KeyHash, generation: u64) -> Option<&K> {
+        let is_meant = |flight: &Flight<K, F>| flight.generation == generation;
+        self.table.find(hash.digest().spread(), is_meant).map(|flight| flight.key.get())
     }
 
     /// The same, where a flight that `has_failed` counts as an attempt that did.

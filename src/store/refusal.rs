@@ -9,6 +9,9 @@ use super::copies::Position;
 use super::leftovers::Leftovers;
 use super::{BATCH, KeyHash, Store, Version};
 
+/// Names a compute that may renew a value.
+pub(crate) type Renewal = (KeyHash, u64);
+
 impl<K: Eq, V, F> Store<K, V, F> {
     /// How many shards there are: each has flights of its own.
     pub(crate) fn shard_count(&self) -> usize {
@@ -16,8 +19,13 @@ impl<K: Eq, V, F> Store<K, V, F> {
     }
 
     /// Fences off a shard's computes for keys without an entry that could be asked about: what they bring may be
-    /// just what is refused.
-    pub(crate) fn fence_absent(&self, index: usize, removed: &mut Leftovers<K, V>) {
+    /// just what is refused. Those for keys that have one are noted in `renewals`.
+    pub(crate) fn fence_absent(
+        &self,
+        index: usize,
+        renewals: &mut Vec<Renewal>,
+        removed: &mut Leftovers<K, V>,
+    ) {
         let mut shard = self.shards[index].0.write();
         let now = self.clock.exact_reading();
         self.removals.note();
@@ -28,6 +36,24 @@ impl<K: Eq, V, F> Store<K, V, F> {
             entry.is_none_or(|entry| now.has_passed(entry.lapse(grace)))
         };
         shard.flights.fence_where(is_absent, removed);
+        renewals.extend(shard.flights.running().map(|(_, hash, generation)| (hash, generation)));
+    }
+
+    /// Fences a compute off that was noted, if there is no entry for its key any more that could be asked about.
+    pub(crate) fn fence_if_absent(
+        &self,
+        (hash, generation): Renewal,
+        removed: &mut Leftovers<K, V>,
+    ) {
+        let mut shard = self.shard(hash).write();
+        let now = self.clock.exact_reading();
+        let Some(key) = shard.flights.key(hash, generation) else { return };
+        let entry = shard.find(hash, key);
+        if entry.is_none_or(|entry| now.has_passed(entry.lapse(self.grace))) {
+            if let Some(flight) = shard.flights.end(hash, generation) {
+                flight.leave(removed);
+            }
+        }
     }
 
     /// Fences off those of a shard's computes whose keys are refused.
@@ -100,7 +126,11 @@ impl<K: Eq, V, F> Store<K, V, F> {
         self.removals.note();
         self.tidy(&mut shard, now.tick(), removed);
         self.remove_if_expired(&mut shard, hash, key, &now, removed);
-        shard.find(hash, key).filter(|entry| is_meant(entry.version()))?;
+        let is_meant = shard.find(hash, key).map(|entry| is_meant(entry.version()));
+        if is_meant == Some(false) {
+            return None;
+        }
+        // Also where it has left by itself: a compute that renews it may bring back what is refused.
         shard.flights.fence(hash, key, removed);
         let entry = shard.remove(hash, key)?;
         self.settle(&mut shard, 1);

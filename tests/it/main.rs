@@ -4,6 +4,9 @@ mod support;
 
 #[cfg(feature = "test-util")]
 mod background;
+mod bounds;
+#[cfg(feature = "test-util")]
+mod bulk_removals;
 #[cfg(feature = "test-util")]
 mod capacity;
 #[cfg(feature = "test-util")]
@@ -12,12 +15,15 @@ mod circles;
 mod close;
 #[cfg(feature = "tokio")]
 mod contexts;
+mod conversions;
 #[cfg(feature = "test-util")]
 mod corners;
 #[cfg(feature = "test-util")]
 mod deadlines;
 #[cfg(feature = "test-util")]
 mod detached;
+#[cfg(feature = "test-util")]
+mod each_key;
 #[cfg(feature = "test-util")]
 mod early_refresh;
 #[cfg(feature = "test-util")]
@@ -36,11 +42,14 @@ mod flights_written_over;
 mod footprint;
 #[cfg(feature = "test-util")]
 mod freshness;
+mod handles;
 mod hostile_code;
 #[cfg(feature = "test-util")]
 mod idle;
 #[cfg(feature = "test-util")]
 mod keeping;
+#[cfg(feature = "test-util")]
+mod keeping_ttl;
 mod late_timers;
 #[cfg(feature = "test-util")]
 mod manual;
@@ -53,6 +62,8 @@ mod many_stale;
 mod many_written_over;
 #[cfg(feature = "test-util")]
 mod model;
+#[cfg(feature = "test-util")]
+mod moments;
 mod operations;
 #[cfg(feature = "test-util")]
 mod panicking_code;
@@ -84,5 +95,7 @@ mod sweeper;
 #[cfg(feature = "test-util")]
 mod timers;
 mod types;
+#[cfg(feature = "test-util")]
+mod void_values;
 #[cfg(feature = "test-util")]
 mod weights;
