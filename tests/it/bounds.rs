@@ -268,17 +268,19 @@ fn a_cache_needs_no_builder() {
     }
 }
 
+type Plain = BuildHasherDefault<DefaultHasher>;
+
+#[derive(Default)]
+struct Holder {
+    cache: Cache<String, Vec<u8>, Plain>,
+}
+
 #[test]
 fn another_hasher_comes_by_default() {
-    type Plain = BuildHasherDefault<DefaultHasher>;
     let cache: Cache<u32, u32, Plain> = Cache::default();
     cache.insert(1, 1);
     assert_eq!((cache.get(&1), cache.max_size()), (Some(1), None));
 
-    #[derive(Default)]
-    struct Holder {
-        cache: Cache<String, Vec<u8>, Plain>,
-    }
     let holder = Holder::default();
     holder.cache.insert("a".to_owned(), vec![1]);
     assert_eq!(holder.cache.get("a"), Some(vec![1]));

@@ -58,6 +58,7 @@ fn a_report_has_each_message_once() {
 
 #[test]
 fn a_boxed_error_becomes_a_real_one_in_one_word() {
+    #[expect(clippy::unused_async, reason = "as a real one")]
     async fn fetch(fails: bool) -> Result<u32, Anything> {
         if fails { Err(layers().into()) } else { Ok(1) }
     }

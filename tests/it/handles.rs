@@ -105,36 +105,36 @@ fn the_last_handle_may_be_one_that_a_listener_has_made() {
 #[test]
 fn a_key_is_made_only_where_it_is_stored_and_once() {
     let cache: Cache<Arc<str>, u32> = Cache::new(10);
-    let made = Cell::new(0);
+    let count = Cell::new(0);
     let make = |key: &str| {
-        made.set(made.get() + 1);
+        count.set(count.get() + 1);
         Arc::from(key)
     };
     let entry = || cache.entry_with("a", make);
     assert_eq!(entry().key(), "a");
-    assert_eq!(made.take(), 0);
+    assert_eq!(count.take(), 0);
     assert_eq!(entry().insert(1), None);
-    assert_eq!(made.take(), 1);
+    assert_eq!(count.take(), 1);
     assert_eq!(entry().insert(2), Some(1));
-    assert_eq!(made.take(), 0, "the key that is there stays");
+    assert_eq!(count.take(), 0, "the key that is there stays");
     assert_eq!(entry().or_insert(3), 2);
     assert_eq!(entry().update(|value| value.map(|value| value + 1)), Some(3));
     assert_eq!(block_on(entry().get_or_compute(async || 9)), 3);
     assert_eq!(block_on(entry().try_get_or_compute(async || Err::<u32, _>(()))), Ok(3));
-    assert_eq!(made.take(), 0);
+    assert_eq!(count.take(), 0);
     cache.clear();
     assert_eq!(entry().or_insert(3), 3);
-    assert_eq!(made.take(), 1);
+    assert_eq!(count.take(), 1);
     cache.clear();
     assert_eq!(entry().update(|_| None), None);
-    assert_eq!(made.take(), 0, "nothing is stored");
+    assert_eq!(count.take(), 0, "nothing is stored");
     assert_eq!(entry().update(|_| Some(4)), Some(4));
-    assert_eq!(made.take(), 1);
+    assert_eq!(count.take(), 1);
     cache.clear();
     assert_eq!(block_on(entry().get_or_compute(async || 5)), 5);
-    assert_eq!(made.take(), 1);
+    assert_eq!(count.take(), 1);
     assert_eq!(block_on(entry().refresh(async || 6)), 6);
-    assert!(made.take() <= 1);
+    assert!(count.take() <= 1);
     assert_eq!((cache.len(), cache.get("a")), (1, Some(6)));
     check(&cache, 0);
 }

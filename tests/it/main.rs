@@ -3,6 +3,8 @@
 mod support;
 
 #[cfg(feature = "test-util")]
+mod attacks;
+#[cfg(feature = "test-util")]
 mod background;
 mod bounds;
 #[cfg(feature = "test-util")]

@@ -24,7 +24,7 @@ async fn is_void(cache: &Cache<u32, u32>, key: u32) {
     assert_eq!((cache.get(&key), cache.peek(&key), cache.remaining_ttl(&key)), (None, None, None));
     assert!(cache.iter().all(|(held, _)| held != key));
     let failed = cache.try_get_or_compute(key, async || Err::<u32, _>("down")).await;
-    assert_eq!(failed.unwrap_err().failed(), Some(&"down"));
+    assert_eq!(failed.expect_err("it fails").failed(), Some(&"down"));
     let panicked = cache
         .try_get_or_compute(key, || async { crate::support::panics::<Result<u32, &str>>("oh") })
         .await;
@@ -204,7 +204,7 @@ fn a_value_that_is_void_does_not_stand_in_for_the_compute_that_found_it_fresh() 
         assert!(poll_once(&mut refresh).is_none());
         assert!(cache.set_ttl(&1, Duration::ZERO));
         gate.open();
-        assert_eq!(refresh.await.unwrap_err().failed(), Some(&"down"));
+        assert_eq!(refresh.await.expect_err("it fails").failed(), Some(&"down"));
         is_void(&cache, 1).await;
     });
 }
