@@ -412,3 +412,204 @@ fn a_compute_of_many_that_panics_while_it_is_gone_through_leaves_no_key_busy() {
     check(&cache, 0);
     assert!(cache.is_empty());
 }
+
+#[test]
+fn an_answer_that_asks_for_its_own_keys_while_it_is_gone_through_is_told_so() {
+    let cache: Cache<u32, u32> = Cache::new(100);
+    let inner = cache.clone();
+    let mut call = Box::pin(cache.get_or_compute_many([1, 2], async move |_| {
+        (1..=3).map(move |key| {
+            let own = block_on(inner.try_get_or_compute(2, async || Ok::<_, ()>(0)));
+            // Below, it is written meanwhile.
+            assert_eq!(own, if key < 3 { Err(ComputeError::Recursive) } else { Ok(22) });
+            // Others are free, and a write wins over what comes.
+            assert_eq!(block_on(inner.get_or_compute(key + 10, async || 5)), 5);
+            if key == 2 {
+                inner.insert(2, 22);
+            }
+            (key, key * 10)
+        })
+    }));
+    let found = poll_once(&mut call).expect("it is over");
+    assert_eq!((found[&1], found[&2]), (10, 20));
+    assert_eq!(cache.get_many(&[1, 2, 3]), [Some(10), Some(22), Some(30)]);
+    check(&cache, 0);
+}
+
+#[test]
+fn an_answer_that_clears_the_cache_while_it_is_gone_through_is_not_stored() {
+    let cache: Cache<u32, u32> = Cache::new(100);
+    let inner = cache.clone();
+    let mut call = Box::pin(cache.get_or_compute_many([1, 2], async move |_| {
+        (0..=3).map(move |key| {
+            if key == 3 {
+                inner.clear();
+            }
+            (key, key * 10)
+        })
+    }));
+    assert_eq!(poll_once(&mut call).map(|found| found.len()), Some(2));
+    assert!(cache.is_empty());
+    check(&cache, 0);
+}
+
+#[test]
+fn a_listener_may_change_the_bounds_while_much_leaves() {
+    let slot: Arc<std::sync::OnceLock<fleeting::WeakCache<u32, u32>>> = Arc::default();
+    let (own, told) = (Arc::clone(&slot), Arc::new(AtomicU32::new(0)));
+    let counted = Arc::clone(&told);
+    let cache: Cache<u32, u32> = Cache::builder()
+        .max_size(20_000)
+        .max_weight(20_000)
+        .weigher(|_, _| 1)
+        .on_removal(move |_, _, _| {
+            let number = counted.fetch_add(1, Ordering::SeqCst);
+            let Some(cache) = own.get().and_then(fleeting::WeakCache::upgrade) else { return };
+            match number {
+                10 => cache.set_max_size(5_000).expect("every size is valid"),
+                20 => cache.set_max_weight(2_000).expect("there is a weigher"),
+                30 => _ = cache.retain_keys(|key| key % 2 == 0),
+                40 => cache.set_max_weight(10_000).expect("there is a weigher"),
+                _ => {}
+            }
+        })
+        .build()
+        .expect("valid settings");
+    assert!(slot.set(cache.downgrade()).is_ok());
+    thread::scope(|scope| {
+        for thread in 0..3_u32 {
+            let cache = &cache;
+            scope.spawn(move || {
+                for number in 0..12_000 {
+                    cache.insert(number * 3 + thread, number);
+                }
+            });
+        }
+    });
+    assert!(cache.len() <= 5_000);
+    cache.clear();
+    cache.cleanup();
+    assert_eq!(u64::from(told.load(Ordering::SeqCst)), cache.stats().inserts);
+    check(&cache, 0);
+}
+
+#[test]
+fn an_update_whose_value_ends_while_it_is_made_is_asked_again() {
+    for kept in [false, true] {
+        let time = Manual::new();
+        let cache: Cache<u32, u32> = Cache::builder()
+            .ttl(10 * SECOND)
+            .stale_if_error(100 * SECOND)
+            .runtime(time.clone())
+            .build()
+            .expect("valid settings");
+        let entry = || if kept { cache.entry(1).keep_ttl() } else { cache.entry(1) };
+        cache.insert(1, 1);
+        let mut seen = Vec::new();
+        let value = entry().update(|present| {
+            seen.push(present);
+            match seen.len() {
+                1 => time.advance(11 * SECOND),
+                2 => _ = cache.entry(1).ttl(5 * SECOND).insert(7),
+                3 => assert!(cache.set_ttl(&1, Duration::ZERO)),
+                _ => {}
+            }
+            Some(present.unwrap_or(100) + 1)
+        });
+        assert_eq!(seen, [Some(1), None, Some(7), None]);
+        assert_eq!((value, cache.get(&1)), (Some(101), Some(101)));
+        assert_eq!(cache.remaining_ttl(&1), Some(10 * SECOND));
+        check(&cache, 0);
+    }
+}
+
+#[test]
+fn a_value_whose_ttl_is_kept_to_its_last_nanosecond_is_neither_void_nor_endless() {
+    let time = Manual::new();
+    for grace in [Duration::ZERO, SECOND] {
+        let cache: Cache<u32, u32> = Cache::builder()
+            .ttl(100 * SECOND)
+            .stale_if_error(grace)
+            .runtime(time.clone())
+            .build()
+            .expect("valid settings");
+        cache.insert(1, 1);
+        time.advance(Duration::from_nanos(99_999_999_999));
+        if cache.get(&1).is_none() {
+            // A long one may end some milliseconds early.
+            continue;
+        }
+        assert_eq!(cache.entry(1).keep_ttl().insert(2), Some(1));
+        assert_eq!(cache.get(&1), Some(2));
+        assert_eq!(cache.entry_ref(&1).keep_ttl().update(|_| Some(3)), Some(3));
+        assert_eq!(cache.get(&1), Some(3));
+        time.advance(Duration::from_nanos(1));
+        assert_eq!(cache.get(&1), None);
+        check(&cache, 0);
+    }
+}
+
+#[test]
+fn remove_if_of_what_ends_meanwhile_does_not_let_its_refresh_bring_it_back() {
+    let time = Manual::new();
+    let cache: Cache<u32, u32> =
+        Cache::builder().ttl(SECOND).runtime(time.clone()).build().expect("valid settings");
+    cache.insert(1, 1);
+    let gate = Gate::new();
+    let passed = gate.passed();
+    let mut refresh = Box::pin(cache.refresh(1, || async move {
+        passed.await;
+        2
+    }));
+    assert_eq!(poll_once(&mut refresh), None);
+    let removed = cache.remove_if(&1, |_| {
+        time.advance(2 * SECOND);
+        true
+    });
+    assert_eq!(removed, None);
+    gate.open();
+    assert_eq!(poll_once(&mut refresh), Some(2));
+    assert_eq!(cache.get(&1), None);
+    check(&cache, 0);
+}
+
+/// Refuses one task, and runs the others.
+struct Choosy {
+    time: Manual,
+    refused: AtomicBool,
+    ran: Arc<AtomicU32>,
+}
+
+impl Spawner for Choosy {
+    fn spawn(&self, task: Task) {
+        if self.refused.swap(true, Ordering::SeqCst) {
+            self.ran.fetch_add(1, Ordering::SeqCst);
+            self.time.spawn(task);
+        }
+    }
+}
+
+impl Timer for Choosy {
+    fn now(&self) -> Instant {
+        self.time.now()
+    }
+
+    fn sleep_until(&self, deadline: Instant) -> Task {
+        self.time.sleep_until(deadline)
+    }
+}
+
+#[test]
+#[ignore = "to be decided: where nothing expires, no task is tried any more"]
+fn a_runtime_that_drops_one_task_is_tried_again() {
+    let (time, ran) = (Manual::new(), Arc::new(AtomicU32::new(0)));
+    let runtime = Choosy { time: time.clone(), refused: false.into(), ran: Arc::clone(&ran) };
+    let cache: Cache<u32, u32> =
+        Cache::builder().runtime(runtime).spawn_computes(true).build().expect("valid settings");
+    for key in 0..100 {
+        assert_eq!(time.block_on(cache.get_or_compute(key, async move || key)), key);
+        time.advance(60 * SECOND);
+    }
+    assert!(ran.load(Ordering::SeqCst) > 0);
+    check(&cache, 0);
+}
