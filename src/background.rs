@@ -14,10 +14,15 @@ use slab::Slab;
 
 use crate::panic::{Postponed, contain};
 use crate::runtime::{Runtime, Task};
-use crate::sync::{Arc, AtomicBool, Mutex, Ordering};
+use crate::sync::{Arc, AtomicBool, AtomicU32, Mutex, Ordering};
 
 /// How often a closing cache lets the runtime run before it stops looking for its tasks' ends.
 const CLOSING_TURNS: usize = 64;
+
+/// A runtime that has dropped a task is tried again each time that so many more are wanted.
+const TRIED_EACH: u32 = 64;
+/// A call that has a task to run asks more than once whether there is any use in it.
+const TRIES: u32 = 4;
 
 /// What a cache has under way on a runtime. Ends with it.
 pub(crate) struct Background {
@@ -29,8 +34,8 @@ pub(crate) struct Background {
 struct Tasks {
     open: Mutex<Slab<Arc<Work>>>,
     is_closed: AtomicBool,
-    /// The last that was heard of the runtime is that it dropped a task.
-    is_refused: AtomicBool,
+    /// How often a task was wanted since the runtime dropped one; zero if none was dropped since one was polled.
+    refusals: AtomicU32,
 }
 
 /// A task, and what wakes its shell.
@@ -64,9 +69,10 @@ impl Background {
         &self.runtime
     }
 
-    /// Whether there is any use in running a task: the cache is not closed, and the runtime not gone.
+    /// Whether there is any use in running a task: the cache is not closed, and the runtime not gone. One that has
+    /// dropped a task is tried again now and then.
     pub(crate) fn is_open(&self) -> bool {
-        !self.is_closed() && !self.tasks.is_refused.load(Ordering::SeqCst)
+        !self.is_closed() && self.tasks.are_taken()
     }
 
     fn is_closed(&self) -> bool {
@@ -132,6 +138,18 @@ impl Drop for Background {
 }
 
 impl Tasks {
+    #[inline]
+    fn are_taken(&self) -> bool {
+        self.refusals.load(Ordering::SeqCst) == 0 || self.is_worth_a_try()
+    }
+
+    #[cold]
+    fn is_worth_a_try(&self) -> bool {
+        let count = |wanted: u32| (wanted > 0).then(|| wanted.wrapping_add(1));
+        let wanted = self.refusals.fetch_update(Ordering::SeqCst, Ordering::SeqCst, count);
+        wanted.map_or(true, |wanted| wanted % TRIED_EACH < TRIES)
+    }
+
     fn open(&self) -> Vec<Arc<Work>> {
         self.open.lock().iter().map(|(_, work)| Arc::clone(work)).collect()
     }
@@ -180,7 +198,7 @@ impl Future for Shell {
     type Output = ();
 
     fn poll(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<()> {
-        self.tasks.is_refused.store(false, Ordering::SeqCst);
+        self.tasks.refusals.store(0, Ordering::SeqCst);
         self.work.shell.register(context.waker());
         // Whoever else has the lock is taking the task away.
         let Some(mut held) = self.work.task.try_lock() else { return Poll::Ready(()) };
@@ -202,7 +220,7 @@ impl Drop for Shell {
     fn drop(&mut self) {
         let task = self.work.try_take();
         if task.is_some() {
-            self.tasks.is_refused.store(true, Ordering::SeqCst);
+            self.tasks.refusals.fetch_max(TRIES, Ordering::SeqCst);
         }
         drop(self.tasks.open.lock().try_remove(self.key));
         drop(task);

@@ -98,8 +98,8 @@ where
     /// values: as a map, a vector of pairs, or whatever else they can be iterated over. Keys for which others are computing already are not among them: this call waits for
     /// those, as other callers of single keys wait for this one. Keys that the answer lacks are not in
     /// the result, and nothing is stored for them. Values of other keys are stored too, unless there is a
-    /// fresh one or a compute that is running, or anything was removed from the cache meanwhile. A key
-    /// that is asked for twice counts once.
+    /// fresh one or a compute that is running, or anything was removed from the cache meanwhile (an
+    /// eviction or an expiry is no removal). A key that is asked for twice counts once.
     ///
     /// A key whose value others failed to compute is computed here, if `compute` was not called yet;
     /// else it is not in the result.
@@ -179,7 +179,8 @@ where
     ///
     /// Like [`try_get_or_compute_many`](Self::try_get_or_compute_many), but a failure costs only the keys that
     /// needed the compute that failed. Values that were there, or that others computed, are returned. A key that
-    /// the answer lacks is not in the result.
+    /// the answer lacks is not in the result; nor is one that others failed to compute with an error of another type,
+    /// when `compute` was called already.
     ///
     /// ```
     /// use fleeting::{Cache, ComputeError};
